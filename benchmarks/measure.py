@@ -1,0 +1,48 @@
+"""Timing two ways of the same work by turns, so that whatever else the machine does falls on both."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+__all__ = ["Row", "by_turns", "table"]
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of the table: what was done, ours and the peer's in ``unit``, and the aim in words."""
+
+    work: str
+    ours: float
+    peer: float
+    unit: str
+    aim: str
+    met: bool
+
+    @property
+    def ratio(self) -> float:
+        return self.peer / self.ours
+
+
+def by_turns(ours: Callable[[], object], peer: Callable[[], object], rounds: int = 15) -> tuple[float, float]:
+    """Median seconds of each, run alternately after one round that does not count."""
+    taken: tuple[list[float], list[float]] = ([], [])
+    for number in range(rounds + 1):
+        for place, work in enumerate((ours, peer)):
+            began = time.perf_counter()
+            work()
+            if number:
+                taken[place].append(time.perf_counter() - began)
+    return statistics.median(taken[0]), statistics.median(taken[1])
+
+
+def table(rows: list[Row]) -> str:
+    lines = ["| work | acclimate | peft | ratio | aim | met |", "|---|---|---|---|---|---|"]
+    for row in rows:
+        met = "yes" if row.met else "no"
+        lines.append(
+            f"| {row.work} | {row.ours:.4g} {row.unit} | {row.peer:.4g} {row.unit} | {row.ratio:.2f}x | {row.aim} | {met} |"
+        )
+    return "\n".join(lines)

@@ -1,0 +1,144 @@
+"""acclimate adapts any pretrained PyTorch network to where it has to work.
+
+    put this method at these sites, teach it with this loss, in this loop, together with those
+
+>>> import acclimate as acc
+>>> acc.LoRA(rank=4)
+LoRA(rank=4, alpha=None)
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+
+if TYPE_CHECKING:
+    from acclimate import data, engine, loops, losses, methods, players, recipes, rules, sites
+    from acclimate.data import Batch, Batches, ClassBalanced, InOrder, LengthBuckets, Shuffled, as_batches, read
+    from acclimate.engine import Adapter, AdapterModule, Method, adapters, attach, load, only
+    from acclimate.engine.rows import rows
+    from acclimate.loops import Adaptation, Guard, Run, Score, Stream, predict
+    from acclimate.loops.evaluate import evaluate
+    from acclimate.loops.fit import fit
+    from acclimate.loops.stream import stream
+    from acclimate.losses import (
+        MMD,
+        Consistency,
+        CrossEntropy,
+        Distillation,
+        DomainAdversarial,
+        Entropy,
+        GeneralisedCrossEntropy,
+        InformationMaximisation,
+        Loss,
+        MeanSquares,
+        PriorEntropy,
+        PseudoLabel,
+        PullToStart,
+    )
+    from acclimate.methods import (
+        LAME,
+        Affine,
+        BatchStatistics,
+        Bottleneck,
+        DoRA,
+        Full,
+        GatedPrompt,
+        Head,
+        LoRA,
+        Prefix,
+        RunningStatistics,
+        Scale,
+        TokenRouter,
+    )
+    from acclimate.recipes.recipe import recipe
+    from acclimate.recipes.verify import verify
+    from acclimate.rules import SPSA, Gradient
+
+_ROOMS = ("sites", "engine", "methods", "losses", "rules", "data", "players", "loops", "recipes", "bench", "report")
+
+__all__ = [
+    "LAME",
+    "MMD",
+    "SPSA",
+    "Adaptation",
+    "Adapter",
+    "AdapterModule",
+    "Affine",
+    "Batch",
+    "BatchStatistics",
+    "Batches",
+    "Bottleneck",
+    "ClassBalanced",
+    "Consistency",
+    "CrossEntropy",
+    "Distillation",
+    "DoRA",
+    "DomainAdversarial",
+    "Entropy",
+    "Full",
+    "GatedPrompt",
+    "GeneralisedCrossEntropy",
+    "Gradient",
+    "Guard",
+    "Head",
+    "InOrder",
+    "InformationMaximisation",
+    "LengthBuckets",
+    "LoRA",
+    "Loss",
+    "MeanSquares",
+    "Method",
+    "Prefix",
+    "PriorEntropy",
+    "PseudoLabel",
+    "PullToStart",
+    "Run",
+    "RunningStatistics",
+    "Scale",
+    "Score",
+    "Shuffled",
+    "Stream",
+    "TokenRouter",
+    "adapters",
+    "as_batches",
+    "attach",
+    "data",
+    "engine",
+    "evaluate",
+    "fit",
+    "load",
+    "loops",
+    "losses",
+    "methods",
+    "only",
+    "players",
+    "predict",
+    "read",
+    "recipe",
+    "recipes",
+    "rows",
+    "rules",
+    "sites",
+    "stream",
+    "verify",
+]
+
+
+def __getattr__(name: str) -> Any:
+    """Import on first use: ``import acclimate`` itself imports nothing heavy."""
+    if name in _ROOMS:
+        return importlib.import_module(f"acclimate.{name}")
+    if name in __all__:
+        for room in _ROOMS[1:-2]:
+            found = getattr(importlib.import_module(f"acclimate.{room}"), name, None)
+            if found is not None:
+                globals()[name] = found
+                return found
+    raise AttributeError(f"acclimate has no {name!r}: it has {', '.join(__all__)}")
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *__all__])

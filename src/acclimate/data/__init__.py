@@ -1,0 +1,14 @@
+"""Batches that can be read again, in an order that a seed decides, from whatever the user has."""
+
+from acclimate.data.accept import as_batches
+from acclimate.data.batch import Batch, DataError
+from acclimate.data.batches import Batches, generator
+from acclimate.data.files import BUILT_IN, read
+from acclimate.data.given import Given
+from acclimate.data.labels import class_ids
+from acclimate.data.policy import ClassBalanced, InOrder, LengthBuckets, Policy, RowFacts, Shuffled
+
+__all__ = [
+    "BUILT_IN", "Batch", "Batches", "ClassBalanced", "DataError", "Given", "InOrder", "LengthBuckets", "Policy",
+    "RowFacts", "Shuffled", "as_batches", "class_ids", "generator", "read",
+]  # fmt: skip

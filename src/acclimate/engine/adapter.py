@@ -1,0 +1,443 @@
+"""Putting adapters into a model and taking them out again."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, MutableMapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+
+from acclimate.engine.context import selecting
+from acclimate.engine.method import AdapterModule, Method, MethodError
+from acclimate.engine.patch import SWITCHED_OFF, dress, hosts, slot_for, undress
+from acclimate.engine.registry import REGISTRY, Entry, Part, Registry, embody, registry_of, skeleton
+from acclimate.engine.resident import Slab
+from acclimate.engine.unchanged import unchanged
+from acclimate.sites import At, Site, base_modules, select
+
+if TYPE_CHECKING:
+    from acclimate.engine.check import Effect
+    from acclimate.engine.cost import Cost
+
+__all__ = ["Adapter", "Adapters", "adapters", "attach", "only"]
+
+
+@dataclass(frozen=True)
+class Adapter:
+    """A handle on one adapter of one model, by name."""
+
+    model: nn.Module
+    name: str
+
+    @property
+    def entry(self) -> Entry:
+        registry = registry_of(self.model)
+        if registry is None or self.name not in registry.entries:
+            raise KeyError(
+                f"the model has no adapter {self.name!r}: it has {', '.join(adapters(self.model)) or 'none'}"
+            )
+        return registry.entries[self.name]
+
+    @property
+    def enabled(self) -> bool:
+        return self.entry.enabled
+
+    @property
+    def merged(self) -> bool:
+        return self.entry.merged
+
+    @property
+    def resident(self) -> bool:
+        """Whether its tensors lie in a slab; training attaches it."""
+        return self.entry.slab is not None
+
+    @property
+    def parts(self) -> list[Part]:
+        """The methods it is made of, each with the keys of its sites."""
+        return self.entry.parts
+
+    def parameters(self) -> list[nn.Parameter]:
+        """The trainable parameters, each once; a resident adapter is attached first."""
+        return list(dict.fromkeys(p for _, p in self.named_parameters()))
+
+    def named_parameters(self) -> Iterator[tuple[str, nn.Parameter]]:
+        """Parameters by ``part/site/role``, shared ones under every name."""
+        make_attached(self.model, self.entry)
+        for name, tensor in self.entry.tensors().items():
+            if isinstance(tensor, nn.Parameter):
+                yield name, tensor
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Everything it is, by ``part/site/role``: parameters and state, views where it is resident."""
+        return self.entry.tensors()
+
+    def modules(self) -> Iterator[tuple[str, AdapterModule]]:
+        """Its modules by site key, attached first."""
+        make_attached(self.model, self.entry)
+        for _, key, module in self.entry.each():
+            yield key, module
+
+    def enable(self) -> Adapter:
+        return self._switch(True)
+
+    def disable(self) -> Adapter:
+        return self._switch(False)
+
+    def _switch(self, enabled: bool) -> Adapter:
+        self.entry.enabled = enabled
+        _registry(self.model).refresh()
+        return self
+
+    def rest(self) -> Adapter:
+        """Make it resident: its tensors go to a slab and leave the module tree."""
+        make_resident(self.model, self.entry)
+        return self
+
+    def detach(self) -> None:
+        """Take it out. The last one out leaves the model as it came in."""
+        detach(self.model, self.name)
+
+    def merge(self, keep: bool = True) -> Adapter | nn.Module:
+        """Fold it into the base's weights; ``keep=False`` forgets it and gives the model."""
+        from acclimate.engine.merge import merge
+
+        merge(self.model, self.entry)
+        if keep:
+            return self
+        forget(self.model, self.name)
+        return self.model
+
+    def unmerge(self) -> Adapter:
+        """Take it out of the base's weights again, to the bit."""
+        from acclimate.engine.merge import unmerge
+
+        unmerge(self.model, self.entry)
+        return self
+
+    def save(self, path: str | Path) -> Path:
+        """Write it alone to a safetensors file, beside the old one and then renamed over it."""
+        from acclimate.engine.files import save
+
+        return save(self, Path(path))
+
+    def check(self, batch: Any) -> Effect:
+        """Show that every site has an effect on this batch, in every mode; refuse one that has none."""
+        from acclimate.engine.check import check
+
+        return check(self, batch)
+
+    def cost(self, batch: Any) -> Cost:
+        """Parameters, bytes, FLOPs and bytes saved for backward, as a run on this batch shows them."""
+        from acclimate.engine.cost import cost
+
+        return cost(self, batch)
+
+
+class Adapters(MutableMapping[str, Adapter]):
+    """The adapters of a model by name, in the order in which they act. ``del`` detaches."""
+
+    def __init__(self, model: nn.Module) -> None:
+        self.model = model
+
+    def __getitem__(self, name: str) -> Adapter:
+        if name not in self:
+            raise KeyError(f"the model has no adapter {name!r}: it has {', '.join(map(repr, self)) or 'none'}")
+        return Adapter(self.model, name)
+
+    def __contains__(self, name: object) -> bool:
+        registry = registry_of(self.model)
+        return registry is not None and name in registry.entries
+
+    def __setitem__(self, name: str, adapter: Adapter) -> None:
+        raise TypeError("adapters come from acc.attach and acc.load, which give them their name")
+
+    def __delitem__(self, name: str) -> None:
+        self[name].detach()
+
+    def __iter__(self) -> Iterator[str]:
+        registry = registry_of(self.model)
+        return iter(list(registry.entries) if registry else [])
+
+    def __len__(self) -> int:
+        registry = registry_of(self.model)
+        return len(registry.entries) if registry else 0
+
+
+def adapters(model: nn.Module) -> Adapters:
+    """The adapters a model carries."""
+    return Adapters(model)
+
+
+Methods = Method | Mapping[Method, At]
+
+
+def attach(
+    model: nn.Module,
+    method: Methods,
+    at: At | None = None,
+    name: str = "adapter",
+    data: Any = None,
+    seed: int = 0,
+) -> Adapter:
+    """Put a method, or several as ``{method: at}``, at sites of a model, as one adapter that can be trained.
+
+    ``data`` is one batch, for methods that look at some first. The base is frozen while adapters are there, and
+    the global random state is left as it was; ``seed`` decides what is drawn. Nothing changes if this raises.
+
+    >>> from acclimate.methods import LoRA
+    >>> model = nn.Sequential(nn.Linear(4, 4), nn.ReLU(), nn.Linear(4, 2))
+    >>> adapter = attach(model, LoRA(rank=2), at="2", name="v1.2")
+    >>> [tuple(p.shape) for p in adapter.parameters()]
+    [(2, 4), (2, 2)]
+    """
+    taken(model, name)
+    wanted = dict(method) if isinstance(method, Mapping) else {method: at}
+    parts: list[Part] = []
+    chosen: list[list[Site]] = []
+    for each, where in wanted.items():
+        found = select(model, each.at if where is None else where, each.kind, each.fits, repr(each))
+        for site in found:
+            each.check_site(site)
+        measured = _measured(model, found, data)
+        seen = {
+            s.key: s.channels for s, plain in zip(measured, found, strict=True) if s.channels and not plain.channels
+        }
+        parts.append(Part(each, tuple(site.key for site in found), seen))
+        chosen.append(measured)
+    modules = build(parts, chosen, data, seed)
+    entry = Entry(name, parts, modules)
+    registry = _registry(model)
+    _place(model, registry, {site.key: site for found in chosen for site in found})
+    registry.entries[name] = entry
+    _hang(model, registry, entry)
+    registry.refresh()
+    return Adapter(model, name)
+
+
+def build(
+    parts: list[Part], chosen: list[list[Site]], data: Any, seed: int
+) -> dict[str, list[tuple[int, AdapterModule]]]:
+    """Make the modules of an adapter without touching the model or the global random state."""
+    modules: dict[str, list[tuple[int, AdapterModule]]] = {}
+    with torch.random.fork_rng(devices=[]), torch.no_grad():
+        torch.manual_seed(seed)
+        for index, (part, found) in enumerate(zip(parts, chosen, strict=True)):
+            for site, shared in zip(found, part.method.share(found, data), strict=True):
+                module = part.method.Module(part.method, site, shared)
+                if "bias" in module.faces and not site.biased and module.bias(None) is not None:  # type: ignore[operator]
+                    raise MethodError(
+                        f"{part.method} adds an offset, and {site.type} has no bias at {site.key} to hold it"
+                    )
+                modules.setdefault(site.key, []).append((index, module))
+    return modules
+
+
+def taken(model: nn.Module, name: str) -> None:
+    if name in adapters(model):
+        raise ValueError(f"the model already has an adapter {name!r}: detach it or give another name")
+
+
+def _measured(model: nn.Module, found: list[Site], data: Any) -> list[Site]:
+    """Sites whose width only a forward pass shows get it from one, when there is data to run."""
+    if data is None or all(site.kind != "call" or site.channels is not None for site in found):
+        return found
+    import dataclasses
+
+    from acclimate.engine.batch import run_batch
+
+    seen: dict[int, int] = {}
+
+    def look(module: nn.Module, args: Any, y: Any) -> None:
+        first = y[0] if isinstance(y, tuple) else next(iter(y.values())) if isinstance(y, dict) else y
+        seen[id(module)] = first.shape[-1] if first.dim() != 4 else first.shape[1]
+
+    handles = [site.module.register_forward_hook(look) for site in found]
+    try:
+        with torch.no_grad(), unchanged(model), only(model):
+            run_batch(model, data)
+    finally:
+        for handle in handles:
+            handle.remove()
+    return [
+        dataclasses.replace(site, channels=seen.get(id(site.module))) if site.channels is None else site
+        for site in found
+    ]
+
+
+def _registry(model: nn.Module) -> Registry:
+    """The model's registry; with the first one the base is frozen."""
+    registry = registry_of(model)
+    if registry is None:
+        registry = Registry(required={n: p.requires_grad for n, p in model.named_parameters()})
+        model.__dict__[REGISTRY] = registry
+        for parameter in model.parameters():
+            parameter.requires_grad_(False)
+    return registry
+
+
+def place_sites(model: nn.Module, found: Mapping[str, Site]) -> Registry:
+    registry = _registry(model)
+    _place(model, registry, found)
+    return registry
+
+
+def _place(model: nn.Module, registry: Registry, found: Mapping[str, Site]) -> None:
+    """Dress the modules that read these sites, and switch off the fused paths that would pass them by."""
+    called: set[int] = set()
+    try:
+        for site in found.values():
+            for index, reader in enumerate(site.readers):
+                dress(reader.module, reader.path, registry, slot_for(site, index))
+            if site.kind != "weight":
+                called.add(id(site.module))
+        if called:
+            _switch_off(model, registry, called)
+    except BaseException:
+        _clean(model, registry)
+        raise
+
+
+def _switch_off(model: nn.Module, registry: Registry, called: set[int]) -> None:
+    for path, module in base_modules(model):
+        fused = any(cls.__name__ in SWITCHED_OFF for cls in type(module).__mro__)
+        if fused and any(id(inner) in called for inner in module.modules()):
+            dress(module, path, registry, None).plain = True
+
+
+def _hang(model: nn.Module, registry: Registry, entry: Entry) -> None:
+    """Make an attached adapter's modules children of the modules they adapt."""
+    by_key = _hosts_by_key(model)
+    for part, key, module in entry.each():
+        for host in by_key[key]:
+            module.train(host.training)
+            host._modules[f"{registry.serial}_{part}_{[s.key for s in host.slots].index(key)}"] = module
+    registry.serial += 1
+
+
+def _hosts_by_key(model: nn.Module) -> dict[str, list[Any]]:
+    found: dict[str, list[Any]] = {}
+    for _, host in hosts(model):
+        for slot in host.slots:
+            found.setdefault(slot.key, []).append(host)
+    return found
+
+
+def _unhang(model: nn.Module, entry: Entry) -> None:
+    mine = {id(module) for _, _, module in entry.each()}
+    for _, host in hosts(model):
+        for name in [n for n, child in host._modules.items() if id(child) in mine]:
+            del host._modules[name]
+
+
+def make_attached(model: nn.Module, entry: Entry) -> None:
+    """From the slab into modules with parameters."""
+    if entry.slab is None:
+        return
+    registry = _registry(model)
+    tensors = entry.tensors()
+    copies: dict[int, Tensor] = {}
+    own = {name: copies.setdefault(id(tensor), tensor.clone()) for name, tensor in tensors.items()}
+    modules = {
+        key: [(part, embody(module, f"{part}/{key}/", own)) for part, module in found]
+        for key, found in entry.modules.items()
+    }
+    entry.slab.drop(entry.row)
+    entry.slab, entry.row, entry.modules = None, -1, modules
+    _hang(model, registry, entry)
+
+
+def make_resident(model: nn.Module, entry: Entry) -> None:
+    """From modules into the slab."""
+    if entry.slab is not None:
+        return
+    tensors = entry.tensors()
+    if not tensors:
+        return
+    _unhang(model, entry)
+    settle(_registry(model), entry, tensors)
+
+
+def settle(registry: Registry, entry: Entry, tensors: dict[str, Tensor]) -> None:
+    """Give an adapter's tensors a row in the slab of its shape."""
+    signature = shape_of(entry.parts, tensors)
+    if signature not in registry.slabs:
+        device = next(iter(tensors.values())).device
+        bare = {key: [(part, skeleton(module)) for part, module in found] for key, found in entry.modules.items()}
+        registry.slabs[signature] = (Slab(tensors, device), bare)
+    entry.slab, entry.modules = registry.slabs[signature]
+    entry.row = entry.slab.put(tensors)
+
+
+def shape_of(parts: list[Part], tensors: Mapping[str, Tensor]) -> str:
+    """What two adapters must have in common to lie in one slab: methods, sites, shapes and what they share."""
+    first: dict[int, str] = {}
+    shapes = ";".join(
+        f"{name}:{tensor.dtype}:{tuple(tensor.shape)}:{first.setdefault(id(tensor), name)}"
+        for name, tensor in tensors.items()
+    )
+    return "|".join(f"{part.method.signature}@{','.join(part.keys)}" for part in parts) + "|" + shapes
+
+
+def detach(model: nn.Module, name: str) -> None:
+    entry = Adapter(model, name).entry
+    if entry.merged:
+        Adapter(model, name).unmerge()
+    forget(model, name)
+
+
+def forget(model: nn.Module, name: str) -> None:
+    """Drop an adapter and what only it needed; the base keeps what was merged into it."""
+    registry = _registry(model)
+    entry = registry.entries.pop(name)
+    registry.refresh()
+    if entry.slab is not None:
+        entry.slab.drop(entry.row)
+        if registry.entries:
+            return  # another adapter's slots stay; walking the model would cost what the model is large
+    else:
+        _unhang(model, entry)
+    _clean(model, registry)
+
+
+def _clean(model: nn.Module, registry: Registry) -> None:
+    keys = {key for entry in registry.entries.values() for key in entry.modules}
+    for module, host in list(hosts(model)):
+        if host.registry is registry:
+            undress(module, host, keys)
+    if not registry.entries and model.__dict__.get(REGISTRY) is registry:
+        del model.__dict__[REGISTRY]
+        for parameter_name, parameter in model.named_parameters():
+            parameter.requires_grad_(registry.required.get(parameter_name, parameter.requires_grad))
+
+
+@contextmanager
+def only(model: nn.Module, *names: str) -> Iterator[None]:
+    """Use these adapters alone in this thread, whatever is enabled; with no name, the base: a teacher for free.
+
+    >>> from acclimate.methods import LoRA
+    >>> model, x = nn.Linear(2, 2), torch.ones(1, 2)
+    >>> before = model(x)
+    >>> for p in attach(model, LoRA(rank=1), at="weight").parameters():
+    ...     nn.init.ones_(p).sum().item()
+    2.0
+    2.0
+    >>> with only(model):
+    ...     torch.equal(model(x), before)
+    True
+    """
+    registry = registry_of(model)
+    if registry is None:
+        if names:
+            raise KeyError(f"the model has no adapter {names[0]!r}: it has none")
+        yield
+        return
+    chosen = tuple(Adapter(model, name).entry for name in names)
+    if registry.merged:
+        raise ValueError("an adapter is merged into the base, so acc.only cannot leave it out: unmerge it first")
+    dress(model, "", registry, None).plain = True
+    with selecting(registry, chosen):
+        yield

@@ -1,0 +1,29 @@
+"""When a model is taught, and on what."""
+
+from acclimate.loops.adaptation import Adaptation
+from acclimate.loops.domain_pair import domain_pair
+from acclimate.loops.evaluate import Score, evaluate, predict
+from acclimate.loops.finetune import finetune
+from acclimate.loops.fit import Run, fit
+from acclimate.loops.guard import Guard
+from acclimate.loops.loop import Loop, LoopError
+from acclimate.loops.source_free import source_free
+from acclimate.loops.stream import Event, Stream, stream
+
+__all__ = [
+    "Adaptation",
+    "Event",
+    "Guard",
+    "Loop",
+    "LoopError",
+    "Run",
+    "Score",
+    "Stream",
+    "domain_pair",
+    "evaluate",
+    "finetune",
+    "fit",
+    "predict",
+    "source_free",
+    "stream",
+]

@@ -1,0 +1,77 @@
+"""Features from inside the model while it runs: the penultimate ones, or a module's output.
+
+``penultimate`` is what enters the classifier: the head that an adapter put there, or the module whose role is head.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from torch import Tensor, nn
+
+from acclimate.engine import adapters
+from acclimate.methods import Head
+from acclimate.sites import SiteError, find, select
+
+__all__ = ["Taps", "penultimate", "tapped"]
+
+
+class Taps:
+    """What the last forward showed at each tap."""
+
+    def __init__(self) -> None:
+        self.seen: dict[str, Tensor] = {}
+
+    def take(self) -> dict[str, Tensor]:
+        """The features of the forward just done, (rows, channels); forgotten here."""
+        seen, self.seen = self.seen, {}
+        return seen
+
+
+@contextmanager
+def tapped(model: nn.Module, places: Iterable[str]) -> Iterator[Taps]:
+    """Listen at places inside; the model carries nothing of it afterwards."""
+    taps = Taps()
+    handles = []
+    try:
+        for place in places:
+            module, entering = penultimate(model) if place == "penultimate" else (_output(model, place), False)
+
+            def hear(_: nn.Module, x: Any, y: Any = None, place: str = place, entering: bool = entering) -> None:
+                value = x[0] if entering else y[0] if isinstance(y, tuple) else y
+                taps.seen[place] = (
+                    value if value.dim() == 2 else value.flatten(2).mean(-1) if value.dim() == 4 else value
+                )
+
+            handles.append(module.register_forward_pre_hook(hear) if entering else module.register_forward_hook(hear))
+        yield taps
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+def penultimate(model: nn.Module) -> tuple[nn.Module, bool]:
+    """The module at the classifier's entrance, and whether its input (not its output) is meant."""
+    for adapter in reversed(list(adapters(model).values())):
+        if adapter.enabled:
+            for _, module in adapter.modules():
+                if isinstance(module.method, Head):
+                    return module.get_submodule("entering"), False
+    heads = [site for site in find(model, "call") if site.role == "head"]
+    if not heads:
+        raise SiteError(
+            f"{type(model).__name__} has no module whose role is head, so 'penultimate' means nothing: give the path "
+            "of the module whose output is meant, or declare acclimate_roles = {'fc': 'head'} on its class"
+        )
+    return heads[-1].module, True
+
+
+def _output(model: nn.Module, place: str) -> nn.Module:
+    found = select(model, place, "call")
+    if len(found) != 1:
+        raise SiteError(
+            f"a tap is one module, and {place!r} matches {len(found)}: {', '.join(s.key for s in found[:4])}"
+        )
+    return found[0].module

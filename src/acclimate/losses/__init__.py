@@ -1,0 +1,27 @@
+"""What teaches: each loss reads what a loop saw (`Seen`) and gives one number; losses add and scale."""
+
+from acclimate.losses.consistency import Consistency
+from acclimate.losses.cross_entropy import CrossEntropy
+from acclimate.losses.discriminator import Discriminator
+from acclimate.losses.distillation import Distillation
+from acclimate.losses.domain_adversarial import DomainAdversarial, ramp, reverse
+from acclimate.losses.entropy import Entropy
+from acclimate.losses.generalised_cross_entropy import GeneralisedCrossEntropy
+from acclimate.losses.information import InformationMaximisation
+from acclimate.losses.labels import IGNORED
+from acclimate.losses.logits import logits_of
+from acclimate.losses.loss import Loss, LossError, Seen, Sum, losses
+from acclimate.losses.mean_squares import MeanSquares
+from acclimate.losses.mmd import MMD, discrepancy
+from acclimate.losses.need import need
+from acclimate.losses.prior_entropy import PriorEntropy
+from acclimate.losses.pseudo_label import PseudoLabel
+from acclimate.losses.pull_to_start import PullToStart
+from acclimate.losses.sharpened_label import SharpenedLabel
+
+__all__ = [
+    "IGNORED", "MMD", "Consistency", "CrossEntropy", "Discriminator", "Distillation", "DomainAdversarial", "Entropy",
+    "GeneralisedCrossEntropy", "InformationMaximisation", "Loss", "LossError", "MeanSquares", "PriorEntropy",
+    "PseudoLabel", "PullToStart", "Seen", "SharpenedLabel", "Sum", "discrepancy", "logits_of", "losses", "need", "ramp",
+    "reverse",
+]  # fmt: skip

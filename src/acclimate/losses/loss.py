@@ -1,0 +1,126 @@
+"""What teaches. A loss reads what a loop saw and gives one number; losses add and scale.
+
+    CrossEntropy() + 0.1 * MMD(at="penultimate")
+
+A loss names what it needs (``labels``, ``target``, ``teacher``, ``features:penultimate`` ...), so that a loop that
+cannot give it refuses before the first step.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, dataclass_transform
+
+import torch
+from torch import Tensor, nn
+
+__all__ = ["Loss", "LossError", "Seen", "Sum", "losses"]
+
+
+class LossError(ValueError):
+    """A loss was described wrongly, or asked for what is not there."""
+
+
+@dataclass
+class Seen:
+    """One step as a loop saw it. ``logits`` (rows, classes), ``labels`` (rows,), ``features`` by site.
+
+    ``target`` is the other domain in a pair, ``teacher`` what a teacher says of the same inputs (logits), ``start``
+    yields each trained parameter with what it was at first, ``progress`` runs from 0 to 1 over the run.
+    """
+
+    inputs: Any
+    output: Any
+    logits: Tensor
+    labels: Tensor | None = None
+    features: Mapping[str, Tensor] = field(default_factory=dict)
+    target: Seen | None = None
+    teacher: Tensor | None = None
+    progress: float = 0.0
+    players: Mapping[str, nn.Module] = field(default_factory=dict)
+    start: list[tuple[Tensor, Tensor]] = field(default_factory=list)
+    index: Tensor | None = None
+    """The rows' numbers in the data, for what is remembered of each (pseudo-labels)."""
+
+
+@dataclass_transform(frozen_default=True)
+class Loss:
+    """A frozen description that is called with a `Seen`. A subclass is a dataclass without a decorator.
+
+    ``needs`` lists fields of `Seen` (``labels``, ``target``, ``teacher``, ``start``, ``index``) and ``features:AT``.
+    """
+
+    needs: ClassVar[frozenset[str]] = frozenset()
+
+    def __init_subclass__(cls) -> None:
+        super().__init_subclass__()
+        dataclasses.dataclass(frozen=True)(cls)
+
+    def __call__(self, seen: Seen) -> Tensor:
+        """A scalar."""
+        raise NotImplementedError
+
+    def wants(self) -> frozenset[str]:
+        """``needs``, and those that depend on the settings."""
+        return self.needs
+
+    def players(self, seen: Seen) -> dict[str, nn.Module]:
+        """Networks that learn with the model for this loss, made for what the first step looks like."""
+        return {}
+
+    def terms(self) -> Iterator[tuple[float, Loss]]:
+        """The loss as weighted terms."""
+        yield 1.0, self
+
+    def __add__(self, other: Loss) -> Loss:
+        return Sum((*self.terms(), *other.terms()))
+
+    def __mul__(self, factor: float) -> Loss:
+        return Sum(tuple((factor * weight, term) for weight, term in self.terms()))
+
+    __rmul__ = __mul__
+
+
+class Sum(Loss):
+    """Weighted losses as one.
+
+    >>> from acclimate.losses import CrossEntropy, Entropy
+    >>> CrossEntropy() + 0.5 * Entropy()
+    1.0 * CrossEntropy(smoothing=0.0) + 0.5 * Entropy()
+    """
+
+    parts: tuple[tuple[float, Loss], ...] = ()
+
+    def __post_init__(self) -> None:
+        if not self.parts:
+            raise LossError("Sum() adds nothing: give at least one (weight, loss)")
+
+    def __call__(self, seen: Seen) -> Tensor:
+        return torch.stack([weight * term(seen) for weight, term in self.parts]).sum()
+
+    def wants(self) -> frozenset[str]:
+        return frozenset().union(*(term.wants() for _, term in self.parts))
+
+    def players(self, seen: Seen) -> dict[str, nn.Module]:
+        return {name: player for _, term in self.parts for name, player in term.players(seen).items()}
+
+    def terms(self) -> Iterator[tuple[float, Loss]]:
+        yield from self.parts
+
+    def __repr__(self) -> str:
+        return " + ".join(f"{weight} * {term}" for weight, term in self.parts)
+
+
+def losses() -> dict[str, type[Loss]]:
+    """Every loss there is, by name."""
+    import acclimate.losses  # noqa: F401
+
+    found: dict[str, type[Loss]] = {}
+    pending = list(Loss.__subclasses__())
+    while pending:
+        cls = pending.pop()
+        pending += cls.__subclasses__()
+        found[cls.__name__] = cls
+    return dict(sorted(found.items()))

@@ -1,0 +1,85 @@
+"""A small network beside or behind a module, through a narrow middle.
+
+    sequential:  y + s * U f(D y + c) + e        reads what the module put out (Houlsby et al.)
+    parallel:    y + s * U f(D x + c) + e        reads what went into it (He et al.)
+
+Houlsby, Giurgiu, Jastrzebski, Morrone, de Laroussilhe, Gesmundo, Attariyan, Gelly, "Parameter-Efficient Transfer
+Learning for NLP", 2019. He, Zhou, Ma, Berg-Kirkpatrick, Neubig, "Towards a Unified View of Parameter-Efficient
+Transfer Learning", 2022.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import ClassVar, Literal
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from acclimate.engine import AdapterModule, Method, MethodError, positive, zeros
+from acclimate.sites import Kind, Site, linear
+
+__all__ = ["Bottleneck"]
+
+_ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
+    "relu": F.relu,
+    "gelu": F.gelu,
+    "silu": F.silu,
+    "tanh": torch.tanh,
+    "identity": lambda z: z,
+}
+
+
+class Bottleneck(Method):
+    """``y + scale * U f(D · + c) + e`` on the channels of a module's output, identity at first (U and e are zero).
+
+    >>> Bottleneck(width=16).activation
+    'gelu'
+    """
+
+    width: int = 48
+    activation: str = "gelu"
+    reads: Literal["output", "input"] = "output"
+    scale: float = 1.0
+
+    kind: ClassVar[Kind] = "call"
+    at: ClassVar[str] = "block"
+
+    def __post_init__(self) -> None:
+        positive(self, width=self.width)
+        if self.activation not in _ACTIVATIONS:
+            raise MethodError(f"activation={self.activation!r} is none of {', '.join(_ACTIVATIONS)}")
+        if self.reads not in ("output", "input"):
+            raise MethodError(f"reads={self.reads!r} is neither 'output' nor 'input'")
+
+    def fits(self, site: Site) -> bool:
+        return site.channels is not None and site.leaf and site.path != ""
+
+    class Module(AdapterModule):
+        method: Bottleneck
+
+        def build(self, site: Site) -> None:
+            wide, narrow = site.width, self.method.width
+            entering = wide if self.method.reads == "output" else _entering(site, wide)
+            down = torch.randn(narrow, entering) / math.sqrt(entering)
+            self.down = nn.Parameter(down.to(site.device))  # (width, channels)
+            self.down_bias = zeros((narrow,), site)
+            self.up = zeros((wide, narrow), site)  # (channels, width)
+            self.up_bias = zeros((wide,), site)
+
+        def output(self, x: Tensor, y: Tensor) -> Tensor:
+            axis = self.layout.channel if self.layout.channel is not None else -1
+            z = (y if self.method.reads == "output" else x).movedim(axis, -1)
+            z = _ACTIVATIONS[self.method.activation](linear(z, self.down, self.down_bias))
+            z = linear(z, self.up, self.up_bias).movedim(-1, axis)
+            return y + (self.method.scale * z).to(y.dtype)
+
+
+def _entering(site: Site, wide: int) -> int:
+    for name in ("in_features", "in_channels", "embed_dim", "num_features"):
+        size = getattr(site.module, name, None)
+        if isinstance(size, int):
+            return size
+    return wide

@@ -1,0 +1,18 @@
+"""Networks that take part in a run and are not the model: teachers, givers of labels, what restores."""
+
+from acclimate.losses import Discriminator
+from acclimate.players.asking import answer, quiet
+from acclimate.players.augment import Augmentation, ImageAugmentation
+from acclimate.players.augmented_teacher import AugmentedTeacher
+from acclimate.players.base_teacher import BaseTeacher
+from acclimate.players.centroid_labels import CentroidLabels, nearest_centroid
+from acclimate.players.ema_teacher import EMATeacher
+from acclimate.players.player import Player, PlayerState
+from acclimate.players.stochastic_restore import StochasticRestore
+from acclimate.players.teacher import Teacher, TeacherState
+
+__all__ = [
+    "Augmentation", "AugmentedTeacher", "BaseTeacher", "CentroidLabels", "Discriminator", "EMATeacher",
+    "ImageAugmentation", "Player", "PlayerState", "StochasticRestore", "Teacher", "TeacherState", "answer",
+    "nearest_centroid", "quiet",
+]  # fmt: skip

@@ -1,0 +1,9 @@
+"""How a loss, with or without its gradient, becomes an update."""
+
+from acclimate.rules.gradient import Gradient
+from acclimate.rules.nonfinite import NonFinite
+from acclimate.rules.rule import Named, Rule, RuleState
+from acclimate.rules.schedule import factor
+from acclimate.rules.spsa import SPSA
+
+__all__ = ["SPSA", "Gradient", "Named", "NonFinite", "Rule", "RuleState", "factor"]

@@ -1,0 +1,135 @@
+"""A site: one addressable place in a model, found by object and named by its path."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from acclimate.sites.layout import Layout
+
+__all__ = ["HOST", "Kind", "Reader", "Site", "SiteError", "present", "raw"]
+
+HOST = "_acclimate"
+"""The name under which a module keeps what adapts it."""
+
+Kind = Literal["weight", "call", "attention"]
+"""``weight``: a parameter (with its module's bias); ``call``: a module's input, output or whole call, norm
+statistics among them; ``attention``: queries, keys and values, and the attention map of one attention module."""
+
+
+class SiteError(ValueError):
+    """A place was asked for that the model does not have, or that cannot carry what was asked of it."""
+
+
+@dataclass(frozen=True)
+class Reader:
+    """A module that reads a site's parameter under one of its attributes."""
+
+    path: str
+    module: nn.Module = field(repr=False, compare=False)
+    attribute: str
+    bias: str | None = None
+
+
+@dataclass(frozen=True)
+class Site:
+    """Where an adapter's module acts. ``key`` names it in files: ``layer.0.query.weight``, ``layer.0.mlp()``."""
+
+    key: str
+    kind: Kind
+    readers: tuple[Reader, ...] = field(repr=False)
+    layout: Layout = field(repr=False)
+    role: str | None = None
+    part: tuple[int, int] | None = None
+    callable: bool = True
+    channels: int | None = None
+    heads: tuple[int, int, int] | None = None
+    measure: Callable[[], int] | None = field(default=None, repr=False, compare=False)
+
+    @property
+    def module(self) -> nn.Module:
+        return self.readers[0].module
+
+    @property
+    def path(self) -> str:
+        """The module's path; empty for the model itself."""
+        return self.readers[0].path
+
+    @property
+    def biased(self) -> bool:
+        """Whether every reader of the weight has a bias beside it (which may be None: then one can be made)."""
+        return all(reader.bias is not None for reader in self.readers)
+
+    @property
+    def leaf(self) -> bool:
+        """Whether the module holds no other; what adapts it does not count."""
+        return not any(name != HOST and child is not None for name, child in self.module._modules.items())
+
+    @property
+    def type(self) -> str:
+        return type(self.module).__name__
+
+    def value(self) -> Tensor:
+        """The base's matrix here, (out, in) or (batch, out, in), detached."""
+        reader = self.readers[0]
+        weight = present(reader.module, reader.attribute)
+        matrix = self.layout.matrix(weight.detach())
+        return matrix if self.part is None else matrix[self.part[0] : self.part[1]]
+
+    @property
+    def shape(self) -> torch.Size:
+        return self.value().shape
+
+    @property
+    def device(self) -> torch.device:
+        """Where the base computes here; an offloaded weight computes where its hook brings it."""
+        for tensor in (*self.module.parameters(), *self.module.buffers()):
+            if not tensor.is_meta:
+                return tensor.device
+        return torch.device(getattr(getattr(self.module, "_hf_hook", None), "execution_device", None) or "cpu")
+
+    @property
+    def width(self) -> int:
+        """The number of channels of the module's output (call sites) or of the matrix (weight sites)."""
+        if self.kind == "weight":
+            return self.shape[-2]
+        if self.channels is not None:
+            return self.channels
+        if self.measure is not None:
+            return self.measure()
+        raise SiteError(
+            f"the width of {self.key!r} ({self.type}) cannot be read from its type: "
+            "pass data=batch to attach, so that one forward pass shows it"
+        )
+
+
+def present(module: nn.Module, attribute: str) -> Tensor:
+    """The base's values, also where accelerate keeps them until the module runs."""
+    value = raw(module, attribute)
+    assert value is not None
+    kept = getattr(getattr(module, "_hf_hook", None), "weights_map", None)
+    if value.is_meta and kept is not None:
+        held: Tensor = kept[attribute]
+        return held
+    return value
+
+
+def raw(module: nn.Module, attribute: str) -> Tensor | None:
+    """What the base holds under an attribute, beneath any adapter: a parameter, or what a parametrization makes."""
+    parameters = module.__dict__["_parameters"]
+    if attribute in parameters:
+        found: Tensor | None = parameters[attribute]
+        return found
+    if attribute in module.__dict__:
+        plain: Tensor | None = module.__dict__[attribute]
+        return plain
+    for cls in type(module).__mro__:
+        descriptor = cls.__dict__.get(attribute)
+        if isinstance(descriptor, property) and not getattr(descriptor.fget, "adapts", False):
+            computed: Tensor | None = descriptor.__get__(module)
+            return computed
+    return None

@@ -1,0 +1,259 @@
+"""Every recipe is a valid sentence, takes its settings, refuses what does not fit, and repeats to the bit."""
+
+from __future__ import annotations
+
+import functools
+from typing import Any
+
+import pytest
+import torch
+from models import bert, seeded
+from torch import Tensor, nn
+
+from acclimate.bench import shift
+from acclimate.bench.convnet import pretrained
+from acclimate.bench.digits import digits
+from acclimate.engine import adapters, attach
+from acclimate.loops import Adaptation
+from acclimate.loops import stream as open_stream
+from acclimate.methods import BatchStatistics
+from acclimate.players import ImageAugmentation
+from acclimate.recipes import Recipe, RecipeError, Sentence, all_recipes, recipe
+from acclimate.recipes.papers import papers
+from acclimate.recipes.recipe import fitting
+from acclimate.recipes.shifted import least_gain
+
+RECIPES = all_recipes()
+EXPECTED = {"cotta", "dann", "lame", "lora", "prior", "self-learning", "shot", "tent"}
+KINDS = [{"train"}, {"source", "target"}, {"target"}, {"stream"}, {"source"}, set()]
+TINY = {"epochs": 1, "classes": 3, "rank": 2, "width": 4, "length": 2, "views": 1}
+OTHER = {
+    "classes": 5,
+    "lr": 0.007,
+    "alpha": 3.0,
+    "shares": (0.5, 0.5),
+    "direction": "mean",
+    "activation": "relu",
+    "augmentations": (ImageAugmentation(noise=0.5),),
+    "at": "1.*",
+    "blend": 0.25,
+    "q": 0.5,
+    "keep": 0.25,
+    "decay": 0.5,
+    "threshold": 0.5,
+    "norms": False,
+}
+"""For settings that cannot simply be doubled: a value that no default has."""
+
+every = pytest.mark.parametrize("name", RECIPES)
+
+
+def tiny(each: Recipe) -> Recipe:
+    return each.using(**{name: value for name, value in TINY.items() if name in each.defaults})
+
+
+def model_for(each: Recipe) -> nn.Module:
+    """Labelled recipes come from language and put a head on an encoder; the others have a classifier that exists."""
+    return seeded(bert) if each.needs == {"train"} else pretrained()
+
+
+@functools.cache
+def data_for(kind: str) -> Any:
+    if kind == "train":
+        drawn = torch.Generator().manual_seed(0)
+        ids = torch.randint(3, 50, (24, 7), generator=drawn)
+        return {"input_ids": ids, "attention_mask": torch.ones_like(ids)}, torch.arange(24) % 3
+    images, labels = digits("train" if kind == "source" else "test")
+    shifted = images if kind == "source" else (images * 0.7 + 0.15)
+    return shifted[:96], labels[:96]
+
+
+def test_the_recipes_of_the_thin_slice_are_there() -> None:
+    assert set(RECIPES) >= EXPECTED
+
+
+def test_every_paper_that_a_recipe_names_is_in_the_catalogue() -> None:
+    named = {title for each in RECIPES.values() for title in each.papers}
+    of = {paper.title: paper.recipes for paper in papers(RECIPES, {})}
+    assert all(of[title] for title in named)
+    assert named == {title for title, found in of.items() if found}
+
+
+def test_one_recipe_of_domain_adversarial_training_stands_for_both_papers() -> None:
+    assert len(recipe("dann").papers) == 2
+
+
+@every
+def test_it_says_what_it_is_and_can_be_measured(name: str) -> None:
+    each = RECIPES[name]
+    assert each.name == name
+    assert each.summary.endswith(".")
+    assert each.claims
+    assert each.needs in KINDS
+
+
+@every
+def test_its_defaults_are_a_sentence_in_a_loop_over_what_it_needs(name: str) -> None:
+    each = RECIPES[name]
+    if each.needs == {"stream"}:
+        assert isinstance(each.made, Adaptation)
+        assert each.adaptation == each.made
+        with pytest.raises(RecipeError, match=f"{name} runs on a stream"):
+            _ = each.sentence
+    else:
+        assert isinstance(each.made, Sentence)
+        assert set(each.sentence.loop.data) == each.needs
+        with pytest.raises(RecipeError, match=f"{name} does not run on a stream"):
+            _ = each.adaptation
+
+
+def other(name: str, default: Any) -> Any:
+    if name in OTHER:
+        return OTHER[name]
+    assert isinstance(default, int | float), f"a setting {name}={default!r} needs another value in OTHER"
+    return default * 2
+
+
+@pytest.mark.parametrize(("name", "setting"), [(n, s) for n, each in RECIPES.items() for s in each.defaults])
+def test_every_setting_changes_the_sentence(name: str, setting: str) -> None:
+    each = RECIPES[name]
+    value = other(setting, each.defaults[setting])
+    assert value != each.defaults[setting]
+    changed = each.using(**{setting: value})
+    assert changed.made != each.made
+    assert recipe(name, **{setting: value}).settings == {setting: value}
+    assert not each.settings
+
+
+@every
+def test_an_unknown_setting_is_refused_by_name(name: str) -> None:
+    with pytest.raises(RecipeError, match=rf"{name}.*'wiggle'") as error:
+        recipe(name, wiggle=1)
+    assert all(setting in str(error.value) for setting in RECIPES[name].defaults)
+
+
+@every
+@pytest.mark.parametrize("given", KINDS, ids=lambda kind: "+".join(sorted(kind)) or "nothing")
+def test_data_that_it_does_not_take_is_refused_with_recipes_that_do(name: str, given: set[str]) -> None:
+    each = RECIPES[name]
+    if given == each.needs:
+        assert name in fitting(given)
+        return
+    model = model_for(each)
+    with pytest.raises(RecipeError, match=" and ".join(sorted(each.needs))) as error:
+        each.run(model, **dict.fromkeys(given, ([], [])))
+    assert name not in fitting(given)
+    assert all(would in str(error.value) for would in fitting(given))
+    assert not adapters(model)
+
+
+def outcome(each: Recipe, seed: int) -> tuple[dict[str, Tensor], dict[str, Tensor], nn.Module]:
+    """What a run changed, before and after, and the model that carries it."""
+    model = model_for(each)
+    if each.needs == {"stream"}:
+        live = open_stream(model, each, guard=False, seed=seed)
+        start = {key: tensor.clone() for key, tensor in live.adapter.tensors().items()}
+        images, _ = data_for("stream")
+        answers = torch.cat(list(live.over(images.split(32))))
+        return start, {**live.adapter.tensors(), "answers": answers}, model
+    data = {kind: data_for(kind) for kind in each.needs}
+    fresh = attach(model_for(each), dict(each.sentence.method), name=each.name, seed=seed)
+    start = {key: tensor.clone() for key, tensor in fresh.tensors().items()}
+    done = each.run(model, seed=seed, progress=False, **data)
+    assert done.run is not None
+    assert done.run.finished
+    return start, done.adapter.tensors(), model
+
+
+def same(one: dict[str, Tensor], two: dict[str, Tensor]) -> bool:
+    return one.keys() == two.keys() and all(torch.equal(one[key], two[key]) for key in one)
+
+
+@every
+def test_a_run_repeats_to_the_bit_learns_something_and_leaves_the_base_alone(name: str) -> None:
+    each = tiny(RECIPES[name])
+    base = {key: tensor.clone() for key, tensor in model_for(each).state_dict().items()}
+    start, first, model = outcome(each, seed=1)
+    again = outcome(each, seed=1)[1]
+    assert same(first, again)
+    if start:
+        assert any(not torch.equal(start[key], first[key]) for key in start)
+        assert not same(first, outcome(each, seed=2)[1]) or each.needs == {"stream"}
+    for adapter in list(adapters(model).values()):
+        adapter.detach()
+    assert same(base, dict(model.state_dict()))
+
+
+def test_a_recipe_by_another_name_is_refused_with_near_misses() -> None:
+    with pytest.raises(RecipeError, match="tent"):
+        recipe("tnet")
+
+
+def test_a_run_scores_before_and_after_where_there_is_data_for_it() -> None:
+    done = tiny(recipe("shot")).run(pretrained(), target=data_for("target"), eval=data_for("target"), progress=False)
+    assert done.before is not None
+    assert done.after is not None
+    assert done.before.rows == done.after.rows == 96
+
+
+def test_shot_leaves_the_classifier_and_the_prior_does_not() -> None:
+    trained = {}
+    for name in ("shot", "prior"):
+        done = tiny(recipe(name)).run(pretrained(), target=data_for("target"), progress=False)
+        trained[name] = {key.split("/")[1] for key in done.adapter.tensors()}
+    assert trained["prior"] - trained["shot"] == {"fc.weight", "fc.bias"}
+
+
+def test_without_blend_nothing_is_asked_of_batch_norms() -> None:
+    for name in ("tent", "cotta", "self-learning"):
+        kinds = [{type(method) for method in recipe(name, blend=b).made.method} for b in (1.0, None)]
+        assert kinds[0] - kinds[1] == {BatchStatistics}
+
+
+def test_a_probe_guesses_within_a_domain_and_tells_two_apart() -> None:
+    images, _ = digits("test")
+    drawn = images[torch.randperm(600, generator=torch.Generator().manual_seed(0))]
+    for penalty in (1.0, 1e6):
+        assert abs(shift.proxy_a_distance(pretrained(), drawn[:300], drawn[300:], penalty)) < 0.5
+        assert shift.proxy_a_distance(pretrained(), drawn[:300], 1 - drawn[300:], penalty) > 1.5
+
+
+def test_a_large_penalty_is_the_difference_of_the_means() -> None:
+    class Plain(nn.Module):
+        acclimate_roles = {"fc": "head"}
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.fc = nn.Linear(2, 2)
+
+        def forward(self, x: Tensor) -> Tensor:
+            out: Tensor = self.fc(x)
+            return out
+
+    drawn = torch.randn(400, 2, generator=torch.Generator().manual_seed(0)) * torch.tensor([1.0, 1e-2])
+    mixed = drawn @ torch.tensor([[1.0, 1.0], [1.0, -1.0]])  # the domains differ along the narrow direction alone
+    one, two = mixed[:200], mixed[200:] + torch.tensor([0.05, -0.05])
+    assert shift.proxy_a_distance(Plain(), one, two) > 1.5
+    assert shift.proxy_a_distance(Plain(), one, one.flip(0), 1e6) < 0.5
+
+
+def test_the_skewed_pair_has_the_asked_shares_where_there_are_rows_enough() -> None:
+    pair = shift.skewed(shift.domains(0), [0.16] * 5 + [0.04] * 5)
+    for _, labels in (pair.target, pair.test):
+        counts = labels.bincount(minlength=10)
+        assert counts[5:].tolist() == [6] * 5
+        assert all(12 < count <= 24 for count in counts[:5])
+
+
+def test_rounds_hold_the_same_images_in_other_orders() -> None:
+    one = shift.rounds(("noise", "clean"), 2, seed=0, size=300)
+    assert [moment.condition for moment in one] == ["noise", "noise", "clean", "clean"] * 2
+    first, second = (torch.cat([m.images for m in half if m.condition == "clean"]) for half in (one[:4], one[4:]))
+    assert not torch.equal(first, second)
+    assert torch.allclose(first.sum(0), second.sum(0), rtol=1e-4)
+    again = shift.rounds(("noise", "clean"), 2, seed=0, size=300)
+    assert all(torch.equal(a.images, b.images) for a, b in zip(one, again, strict=True))
+
+
+def test_the_least_gain_is_that_of_the_worst_seed() -> None:
+    assert least_gain({"a": [5.0, 9.0], "b": [4.0, 10.0]}, "a", "b") == -1
