@@ -132,7 +132,6 @@ def test_export(row: Row) -> None:
     assert distance(outputs(graph, batch), outputs(model, batch)) < 1e-5
 
 
-@pytest.mark.xfail(strict=True, reason="a known defect: FSDP2 over adapted weights gives wrong values on two ranks")
 def test_fully_sharded_on_two_ranks(tmp_path: Any) -> None:
     import socket
 

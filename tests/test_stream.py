@@ -156,7 +156,7 @@ def test_seeds_reproduce_and_the_global_random_state_stays(name: str) -> None:
 
 def held() -> int:
     gc.collect()
-    tensors = [o for o in gc.get_objects() if isinstance(o, Tensor)]
+    tensors = [o for o in gc.get_objects() if type(o) in (Tensor, torch.nn.Parameter)]  # no fakes of a compiler
     storages = {t.untyped_storage().data_ptr(): t.untyped_storage().nbytes() for t in tensors}
     return sum(storages.values())
 

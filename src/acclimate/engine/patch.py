@@ -26,6 +26,7 @@ from acclimate.sites.layout import layout_of
 __all__ = ["SWITCHED_OFF", "Host", "Slot", "adapted", "dress", "hosts", "onto", "run", "slot_for", "undress"]
 
 _FORWARD = "_acclimate_forward"
+OURS = "_acclimate_base"
 SWITCHED_OFF: dict[str, dict[str, Any]] = {
     "TransformerEncoderLayer": {"activation_relu_or_gelu": 0},
     "TransformerEncoder": {"use_nested_tensor": False},
@@ -102,7 +103,7 @@ def adapted(module: nn.Module, name: str, whole: bool, entries: tuple[Entry, ...
         plan = row_plan(host.registry)
         if plan is not None:
             plan.read(host, name)
-    if not entries or (base is not None and base.is_meta):
+    if not entries or (base is not None and base.is_meta) or (whole and _sharded(base)):
         return base
     value = base
     device = None if base is None else base.device
@@ -119,6 +120,11 @@ def adapted(module: nn.Module, name: str, whole: bool, entries: tuple[Entry, ...
         if not torch.compiler.is_compiling():
             value._acclimate_source = base  # type: ignore[attr-defined]
     return value
+
+
+def _sharded(base: Tensor | None) -> bool:
+    """Whether FSDP2 holds this at rest: it swaps shards by reading and setting the attribute, and means the base's."""
+    return base is not None and hasattr(base, "_local_tensor")
 
 
 def _weigh(slot: Slot, modules: list[AdapterModule], value: Tensor | None) -> Tensor | None:
@@ -304,6 +310,7 @@ def outer_class(base: Any, names: tuple[str, ...]) -> Any:
 
     body: dict[str, Any] = {
         **_same_name(base),
+        OURS: base,
         **{n: _property(n, whole=True) for n in names},
         "forward": functools.wraps(base.forward)(adapted_forward),
         "__setattr__": set_attribute,
@@ -380,7 +387,7 @@ def undress(module: nn.Module, host: Host, keys: set[str]) -> None:
         _swap(module, host)
         return
     del module._modules[HOST]
-    module.__class__ = host.base
+    _recast(module, host.base)
     if isinstance(module, nn.RNNBase):
         module._flat_weights = [module._parameters.get(n) for n in module._flat_weights_names]
     if _FORWARD in module.__dict__:
@@ -389,7 +396,18 @@ def undress(module: nn.Module, host: Host, keys: set[str]) -> None:
 
 def _swap(module: nn.Module, host: Host) -> None:
     host.prepare()
-    module.__class__ = outer_class(cast(Any, host.base), _names(host.slots))
+    _recast(module, outer_class(cast(Any, host.base), _names(host.slots)))
+
+
+def _recast(module: nn.Module, wanted: type[nn.Module]) -> None:
+    """Change the module's class, and keep what somebody (FSDP2) has since mixed in over ours."""
+    found = type(module)
+    if OURS in found.__dict__ or not any(OURS in cls.__dict__ for cls in found.__mro__):
+        module.__class__ = wanted
+        return
+    bases = tuple(wanted if OURS in cls.__dict__ else cls for cls in found.__bases__)
+    body = {name: value for name, value in found.__dict__.items() if name not in ("__dict__", "__weakref__")}
+    module.__class__ = type(found.__name__, bases, body)
 
 
 def slot_for(site: Site, index: int) -> Slot:
