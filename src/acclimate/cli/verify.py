@@ -20,6 +20,10 @@ def verify(
     every: Annotated[
         bool, typer.Option("--all", help="All recipes; writes the results that papers count from.")
     ] = False,
+    stale: Annotated[
+        bool, typer.Option("--stale", help="With --all: only those whose sources have changed since.")
+    ] = False,
+    jobs: Annotated[int | None, typer.Option(help="With --all: how many at a time (default: one a core).")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="What was measured against what must hold, as JSON.")] = False,
 ) -> None:
     """Run a recipe's claim, and again with its mechanism off.
@@ -35,7 +39,7 @@ def verify(
         if name is not None:
             found = [verified(name)]
         else:
-            found = list(verify_all(lambda result: say(_line(result))).values())
+            found = list(verify_all(lambda result: say(_line(result)), stale, jobs).values())
     if as_json:
         shown = [{key: result[key] for key in KEYS} for result in found]
         write_json(shown if every else shown[0])
@@ -60,7 +64,7 @@ def _line(result: Mapping[str, Any]) -> str:
 def _long(result: Mapping[str, Any]) -> str:
     """All of a result for a person."""
     lines = [_line(result), f"seeds     {' '.join(map(str, result['seeds']))}"]
-    for title in ("required", "measured", "control"):
+    for title in ("required", "measured", "control", "notes"):
         value = plain(result.get(title))
         for entry in value if isinstance(value, list) else [value]:
             text = ", ".join(f"{k} {_number(v)}" for k, v in entry.items()) if isinstance(entry, dict) else entry

@@ -71,6 +71,15 @@ class Adapter:
             if isinstance(tensor, nn.Parameter):
                 yield name, tensor
 
+    def rated(self) -> list[tuple[str, nn.Parameter, float]]:
+        """The trainable parameters, each once, by ``part/site.role``, with the learning rate its method wants."""
+        found: dict[nn.Parameter, tuple[str, float]] = {}
+        for name, parameter in self.named_parameters():
+            place, _, role = name.rpartition("/")
+            method = self.parts[int(name.partition("/")[0])].method
+            found.setdefault(parameter, (f"{place}.{role}", method.rates.get(role, method.learning_rate)))
+        return [(name, parameter, rate) for parameter, (name, rate) in found.items()]
+
     def tensors(self) -> dict[str, Tensor]:
         """Everything it is, by ``part/site/role``: parameters and state, views where it is resident."""
         return self.entry.tensors()

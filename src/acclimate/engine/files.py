@@ -37,7 +37,11 @@ class FileError(ValueError):
 
 def write(path: Path, tensors: Mapping[str, Tensor], header: Mapping[str, str]) -> Path:
     """Write a safetensors file so that at every moment either the old or the new one is whole."""
-    data = serialise({n: t.detach().cpu().contiguous() for n, t in tensors.items()}, dict(header))
+    return write_whole(path, serialise({n: t.detach().cpu().contiguous() for n, t in tensors.items()}, dict(header)))
+
+
+def write_whole(path: Path, data: bytes) -> Path:
+    """Write beside and rename: at every moment either the old file or the new one is there, and whole."""
     path.parent.mkdir(parents=True, exist_ok=True)
     beside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:

@@ -32,11 +32,7 @@ class Learner:
 
     def __init__(self, model: nn.Module, adapter: Adapter, adaptation: Adaptation, seed: int) -> None:
         self.model, self.adapter, self.adaptation, self.seed = model, adapter, adaptation, seed
-        found: dict[nn.Parameter, tuple[str, float]] = {}
-        for name, parameter in adapter.named_parameters():
-            method = adapter.parts[int(name.partition("/")[0])].method
-            found.setdefault(parameter, (name, method.rates.get(name.rpartition("/")[2], method.learning_rate)))
-        self.named = [(name, parameter, rate) for parameter, (name, rate) in found.items()]
+        self.named = adapter.rated()
         self.parameters = [parameter for _, parameter, _ in self.named]
         self.first = [parameter.detach().clone() for parameter in self.parameters]
         self.beginning = {name: tensor.detach().clone() for name, tensor in adapter.tensors().items()}

@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from acclimate.engine import adapters, attach, only
 from acclimate.engine.batch import first_tensor, map_tensors, move, rows_of, run_batch
 from acclimate.loops.adaptation import Adaptation
+from acclimate.loops.draws import Draws
 from acclimate.loops.evaluate import logits_of
 from acclimate.loops.guard import Guard, Verdict, Watch
 from acclimate.loops.learner import Learner, Snapshot
@@ -68,7 +69,7 @@ class Stream:
         self.window = Window(_WINDOW if window is None else window)
         self.recall = Recall(_RECALLED)
         try:
-            with self._own_random(self._first_random()), self._as("adapted"):
+            with Draws(self.seed, self.device)(), self._as("adapted"):
                 self.learner = Learner(model, self.adapter, row, seed)
                 self._clear()
         except BaseException:
@@ -79,7 +80,7 @@ class Stream:
         self.step = 0
         self.watch = None if self.guard is None else Watch(self.guard, self.row.expects)
         self._events: deque[Event] = deque(maxlen=_EVENTS)
-        self._random = self._first_random()
+        self._draws = Draws(self.seed, self.device)
         self._fresh = 0  # rows since the last whole look
         self._good = self._next = Snapshot(0, {})
         self._for = self._against = 0.0  # labelled rows that only the adapted, only the frozen model got right
@@ -104,7 +105,7 @@ class Stream:
         if first.dim() == 0 or len(first) == 0:
             raise LoopError(f"the batch is empty: its first tensor has shape {tuple(first.shape)}, and a row is needed")
         inputs = move(inputs, self.device)
-        with self._own_random(self._random):
+        with self._draws():
             answer, adapted, frozen = self._answer(inputs)
         self.recall.push(inputs, adapted, frozen)
         self.step += 1
@@ -246,7 +247,7 @@ class Stream:
             if self.watch is None or batch.adapted is None:
                 continue
             if batch.frozen is None:
-                with self._own_random(self._random):
+                with self._draws():
                     batch.frozen = self._frozen(batch.inputs).logits.argmax(-1)
             adapted = batch.adapted.cpu()[places] == truth
             frozen = batch.frozen.cpu()[places] == truth
@@ -278,7 +279,7 @@ class Stream:
         """Back to before the first row, to the bit: parameters, optimiser, players, window, guard, randomness."""
         if self.closed:
             raise LoopError("this stream is closed: open another with acc.stream(model, ...)")
-        with self._own_random(self._first_random()), self._as("adapted"):
+        with Draws(self.seed, self.device)(), self._as("adapted"):
             self.learner.begin()
         self._clear()
 
@@ -311,24 +312,6 @@ class Stream:
         others = [n for n, a in adapters(self.model).items() if n != self.name and a.enabled]
         with only(self.model, *others, *([self.name] if which == "adapted" else [])):
             yield
-
-    def _first_random(self) -> list[Tensor]:
-        return [torch.Generator(d).manual_seed(self.seed).get_state() for d in self._drawing()]
-
-    def _drawing(self) -> list[torch.device]:
-        cpu = torch.device("cpu")
-        return [cpu, self.device] if self.device.type == "cuda" else [cpu]
-
-    @contextmanager
-    def _own_random(self, states: list[Tensor]) -> Iterator[None]:
-        """Draw from this stream's own random state, and leave the global one as it was."""
-        drawing = self._drawing()
-        with torch.random.fork_rng(devices=drawing[1:]):
-            torch.set_rng_state(states[0])
-            for device, state in zip(drawing[1:], states[1:], strict=True):
-                torch.cuda.set_rng_state(state, device)
-            yield
-            states[:] = [torch.get_rng_state(), *(torch.cuda.get_rng_state(device) for device in drawing[1:])]
 
 
 def _finite(inputs: Any) -> bool:

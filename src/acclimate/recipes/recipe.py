@@ -43,11 +43,12 @@ class Sentence:
 
 @dataclass(frozen=True)
 class Finding:
-    """What a claim measured against what must hold."""
+    """What a claim measured against what must hold; ``note`` says what of the paper was looked for and not seen."""
 
     measured: Mapping[str, Any]
     required: str
     passed: bool
+    note: str = ""
 
 
 @dataclass(frozen=True)
