@@ -1,7 +1,9 @@
 """Does every part of an adapter do something? Perturb it, look, and put every bit back.
 
 Each site must move the output in training and in evaluation, with and without gradients, and something in it must
-get a gradient. A fused path that passes a module by, a router that never chose an expert, a gate that is shut for
+get a gradient. Where a forward without gradients gives the very bits of one with them, while every site is perturbed,
+it cannot have passed by a site that got a gradient there; only where it does not is each site moved by itself.
+A fused path that passes a module by, a router that never chose an expert, a gate that is shut for
 good: each shows here before an hour of training shows it.
 """
 
@@ -35,9 +37,6 @@ class Effect:
     unreached: tuple[str, ...] = field(default=())
 
 
-MODES = (("training", True), ("training", False), ("evaluation", True), ("evaluation", False))
-
-
 def check(adapter: Adapter, batch: Any, rows: int = 4) -> Effect:
     model, entry = adapter.model, adapter.entry
     make_attached(model, entry)
@@ -52,16 +51,18 @@ def check(adapter: Adapter, batch: Any, rows: int = 4) -> Effect:
     with _as_it_was(model, [m for modules in by_key.values() for m in modules]):
         reached = _reached(model, by_key, batch)
         learning = {key for key, modules in by_key.items() if any(list(m.parameters()) for m in modules)}
-        for mode, gradients in MODES:
+        for mode in ("training", "evaluation"):
             model.train(mode == "training")
-            moved = _gradients(model, by_key, learning, batch) if gradients else _moved(model, by_key, batch)
+            pulled, outputs = _gradients(model, by_key, learning, batch)
+            moved = _moved(model, by_key, batch, pulled, outputs)
             for key in by_key:
-                if key not in moved and key in reached and (key in learning or not gradients):
-                    how = "gets no gradient" if gradients else "does not move the output"
-                    raise EffectError(
-                        f"{entry.name!r} at {key} has no effect: in {mode} mode it {how}; detach it there, or adapt a "
-                        "place that the output depends on"
-                    )
+                if key not in reached or (key in moved and (key in pulled or key not in learning)):
+                    continue
+                how = "does not move the output" if key not in moved else "gets no gradient"
+                raise EffectError(
+                    f"{entry.name!r} at {key} has no effect: in {mode} mode it {how}; detach it there, or adapt a "
+                    "place that the output depends on"
+                )
     return Effect(tuple(k for k in by_key if k in reached), tuple(k for k in by_key if k not in reached))
 
 
@@ -104,39 +105,54 @@ def _plain(y: Any) -> Any:
     return dict(y) if isinstance(y, dict) else y
 
 
-def _gradients(model: nn.Module, by_key: dict[str, list[AdapterModule]], learning: set[str], batch: Any) -> set[str]:
+def _gradients(
+    model: nn.Module, by_key: dict[str, list[AdapterModule]], learning: set[str], batch: Any
+) -> tuple[set[str], list[Tensor]]:
+    """The sites that get a gradient, and the outputs."""
     with torch.enable_grad():
         parameters = [p for key in learning for m in by_key[key] for p in m.parameters()]
         for parameter in parameters:
             parameter.requires_grad_(True)
             parameter.grad = None
-        outputs = [y for y in _run(model, batch) if y.requires_grad]
-        if not outputs:
-            return set()
-        total = sum(((y * torch.randn_like(y)).sum() for y in outputs), torch.zeros(()))
+        outputs = _run(model, batch)
+        pulling = [y for y in outputs if y.requires_grad]
+        if not pulling:
+            return set(), outputs
+        total = sum(((y * torch.randn_like(y)).sum() for y in pulling), torch.zeros(()))
         given = torch.autograd.grad(total, parameters, allow_unused=True)
-    moved = {id(p) for p, g in zip(parameters, given, strict=True) if g is not None and bool(g.count_nonzero())}
-    return {key for key in learning if any(id(p) in moved for m in by_key[key] for p in m.parameters())}
+    pulled = {id(p) for p, g in zip(parameters, given, strict=True) if g is not None and bool(g.count_nonzero())}
+    return {key for key in learning if any(id(p) in pulled for m in by_key[key] for p in m.parameters())}, outputs
 
 
 @torch.no_grad()
-def _moved(model: nn.Module, by_key: dict[str, list[AdapterModule]], batch: Any) -> set[str]:
+def _moved(
+    model: nn.Module,
+    by_key: dict[str, list[AdapterModule]],
+    batch: Any,
+    pulled: set[str],
+    outputs: list[Tensor],
+) -> set[str]:
     """The sites without which the output is another; the parameters are already perturbed."""
     before = _run(model, batch)
-    moved: set[str] = set()
+    moved = set(pulled) if _equal(before, outputs) else set()
     for key, modules in by_key.items():
         tensors = [p for m in modules for p in m.parameters()]
         if not tensors:
             moved.add(key)
+        if key in moved:
             continue
         kept = [t.clone() for t in tensors]
         for tensor in tensors:
             tensor.add_(torch.randn_like(tensor) * 0.1)
-        if any(not torch.equal(a, b) for a, b in zip(before, _run(model, batch), strict=True)):
+        if not _equal(before, _run(model, batch)):
             moved.add(key)
         for tensor, original in zip(tensors, kept, strict=True):
             tensor.copy_(original)
     return moved
+
+
+def _equal(these: list[Tensor], those: list[Tensor]) -> bool:
+    return len(these) == len(those) and all(torch.equal(a, b) for a, b in zip(these, those, strict=True))
 
 
 @contextmanager

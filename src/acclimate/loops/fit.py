@@ -43,7 +43,8 @@ def fit(
 
     ``out`` is a folder for the checkpoint, written every ``every`` steps (default: each epoch) and on Ctrl-C; a
     checkpoint of the same run found there is continued, to the bit. ``precision="bf16"`` runs the forward under
-    autocast. ``takes`` says which column is what. ``progress`` shows a bar (default: on a terminal).
+    autocast, ``"fastest"`` does where the machine multiplies in bfloat16. ``takes`` says which column is what.
+    ``progress`` shows a bar (default: on a terminal).
 
     >>> import acclimate as acc
     >>> model = nn.Linear(2, 2)

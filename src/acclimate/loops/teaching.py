@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from acclimate.data import Batch
 from acclimate.engine import Adapter, adapters
 from acclimate.engine.batch import move, run_batch
+from acclimate.engine.precision import forward_precision
 from acclimate.loops.checkpoint import read_checkpoint, write_checkpoint
 from acclimate.loops.evaluate import check_labels, evaluating, logits_of
 from acclimate.loops.loop import Feed, Loop, LoopError, one_seen
@@ -78,7 +79,6 @@ class Teaching:
         self.named = [(f"{a.name}/{n}", p, rate) for a in self.adapters for n, p, rate in a.rated()]
         if not self.named:
             raise LoopError("the enabled adapters have no parameters, so there is nothing to train")
-        self.precision = _precision(precision)
         _refuse(loop, loss, players)
         places = sorted(w.partition(":")[2] for w in loss.wants() if w.startswith("features:"))
         places = sorted({*places, *(place for each in players for place in each.taps)})
@@ -86,6 +86,7 @@ class Teaching:
 
         self.world = PartialState()
         self.device = next((p.device for p in model.parameters() if not p.is_meta), torch.device("cpu"))
+        self.precision = forward_precision(precision, self.device)
         stack.enter_context(torch.random.fork_rng(devices=[]))
         torch.manual_seed(seed)
         stack.enter_context(training(model))
@@ -283,13 +284,6 @@ class Teaching:
 
 def _under(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
     return {name[len(prefix) :]: tensor for name, tensor in tensors.items() if name.startswith(prefix)}
-
-
-def _precision(name: str | None) -> torch.dtype | None:
-    known = {None: None, "fp32": None, "bf16": torch.bfloat16}
-    if name not in known:
-        raise LoopError(f"precision={name!r} is none of 'fp32' and 'bf16'")
-    return known[name]
 
 
 def _refuse(loop: Loop, loss: Loss, players: Sequence[Player]) -> None:

@@ -130,7 +130,7 @@ def _optimiser(rule: Gradient, groups: list[list[nn.Parameter]]) -> torch.optim.
     if rule.optimiser == "sgd":
         return torch.optim.SGD(params, lr=0.0, momentum=rule.momentum, weight_decay=rule.weight_decay)
     kind = torch.optim.AdamW if rule.optimiser == "adamw" else torch.optim.Adam
-    return kind(params, lr=0.0, betas=(rule.momentum, 0.999), weight_decay=rule.weight_decay)
+    return kind(params, lr=0.0, betas=(rule.momentum, 0.999), weight_decay=rule.weight_decay, fused=True)
 
 
 def _broken(gradient: Tensor | None) -> bool:
