@@ -17,7 +17,7 @@ __all__ = ["changed_world"]
 
 SEVERITY, BATCH, SEED = 0.5, 50, 0
 ORDERS = ("shuffled", "sorted")
-METHODS = ("tent", "lame", "cotta")
+METHODS: dict[str, dict[str, Any]] = {"tent": {}, "lame": {}, "cotta": {"views": 8}}  # 32 looks take 4 times as long
 FROZEN = "unadapted"
 
 
@@ -51,7 +51,7 @@ def _accuracies(world: Stream, name: str, guard: bool, path: Path | None) -> tup
     if name == FROZEN:
         return [float((acc.predict(model, (m.images,)).argmax(-1) == m.labels).float().mean()) for m in world], []
     found: list[float] = []
-    with acc.stream(model, acc.recipe(name), guard=guard, seed=SEED) as live:
+    with acc.stream(model, acc.recipe(name, **METHODS[name]), guard=guard, seed=SEED) as live:
         for moment in world:
             found.append(float((live(moment.images).argmax(-1) == moment.labels).float().mean()))
         told = [f"batch {e.step}: {e.kind} ({e.why})" for e in live.events] if guard else []
@@ -73,9 +73,10 @@ def _sections(
     sections: list[Section] = [
         Text(
             "A convnet for scikit-learn's handwritten digits meets seven conditions in a row, and no label. "
-            f"Severity {SEVERITY}, batches of {BATCH}, seed {SEED}, adapted without a reset, once with mixed classes and "
-            "once with all of a class before the next. The guard answers from the unadapted model until the adapted one has "
-            "shown itself, and takes it back when it harms.",
+            f"Severity {SEVERITY}, batches of {BATCH}, seed {SEED}, adapted without a reset (CoTTA looks "
+            f"{METHODS['cotta']['views']} times where the paper does 32), once with mixed classes and once with all of a "
+            "class before the next. The guard answers from the unadapted model until the adapted one has shown itself, "
+            "and takes it back when it harms.",
             "A world that changed, and no labels",
         ),
         Table(rows, best=dict.fromkeys(ORDERS, "max"), baseline=FROZEN, formats=dict.fromkeys(ORDERS, ".1%")),
