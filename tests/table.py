@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import zlib
 from collections.abc import Callable, Iterable
 from typing import Any
 
-import probes  # noqa: F401  (methods for faces that no method of the package has)
+import probes  # methods for faces that no method of the package has
 import pytest
 import torch
 from models import CASES, Case, seeded
@@ -37,6 +38,7 @@ def small(cls: type[Method]) -> Method:
     return cls(**{name: size for name, size in _SMALL.items() if name in fields})
 
 
+PROBES = [name for name, value in vars(probes).items() if isinstance(value, type) and issubclass(value, Method)]
 METHODS: dict[str, Method] = {name: small(cls) for name, cls in methods().items() if not name.startswith("_")}
 
 
@@ -85,9 +87,23 @@ def places(method: Method, which: Case) -> tuple[str, ...]:
     return tuple(found)
 
 
+PROVING = (
+    "LoRA", "DoRA", "Scale", "Affine", "Bottleneck", "GatedPrompt", "Prefix", "TokenRouter", "LAME", "Head", "Full",
+    "BatchStatistics", "RunningStatistics",
+)  # fmt: skip
+"""The methods that prove the engine, each in every model. Every other method, a stranger's too, is in one model a family
+and in a third of the rest, another third for each."""
+
+
+def _meets(method: Method, which: Case) -> bool:
+    name = type(method).__name__
+    drawn = zlib.crc32(f"{name} in {which.name}".encode()) % 3 == 0
+    return name in PROVING or name in PROBES or which.name in FAMILIES or drawn
+
+
 @functools.cache
 def table() -> tuple[Row, ...]:
-    return tuple(Row(m, at, c) for m in METHODS.values() for c in CASES for at in places(m, c))
+    return tuple(Row(m, at, c) for m in METHODS.values() for c in CASES if _meets(m, c) for at in places(m, c))
 
 
 def rows_where(test: Callable[[Row], bool] = lambda row: True, rows: Iterable[Row] | None = None) -> Any:

@@ -38,8 +38,13 @@ def _saved(model: nn.Module, batch: Any) -> int:
         kept.add(held := _Kept(tensor))
         return held
 
-    with torch.autograd.graph.saved_tensors_hooks(pack, lambda held: held.tensor):
-        alive = run_batch(model, batch)
+    fused = torch.backends.mha.get_fastpath_enabled()
+    torch.backends.mha.set_fastpath_enabled(False)  # asking whether it may be taken reads, and keeps, every weight
+    try:
+        with torch.autograd.graph.saved_tensors_hooks(pack, lambda held: held.tensor):
+            alive = run_batch(model, batch)
+    finally:
+        torch.backends.mha.set_fastpath_enabled(fused)
     storages = {held.tensor.untyped_storage().data_ptr(): held.tensor.untyped_storage().nbytes() for held in kept}
     assert alive is not None
     return sum(size for pointer, size in storages.items() if pointer not in own)

@@ -19,6 +19,6 @@ def _script() -> Any:
     return module
 
 
-@pytest.mark.parametrize("name", list(_script().PAGES))
-def test_the_committed_page_is_the_generated_one(name: str) -> None:
-    assert (ROOT / "docs" / name).read_text() == _script().PAGES[name](), "run python scripts/write_pages.py"
+@pytest.mark.parametrize("path", list(_script().PAGES), ids=lambda path: f"{path.parent.name}/{path.name}")
+def test_what_is_committed_is_what_is_generated(path: Path) -> None:
+    assert path.read_text() == _script().PAGES[path](), "run python scripts/write_pages.py"

@@ -4,7 +4,7 @@
 
 >>> import acclimate as acc
 >>> acc.LoRA(rank=4)
-LoRA(rank=4, alpha=None)
+LoRA(rank=4)
 """
 
 from __future__ import annotations
@@ -39,37 +39,74 @@ if TYPE_CHECKING:
         PullToStart,
     )
     from acclimate.methods import (
+        ETHER,
+        HRA,
         LAME,
+        SORSA,
+        AdaLoRA,
+        AdapterBias,
         Affine,
         BatchStatistics,
+        Bone,
+        BoRA,
         Bottleneck,
         DoRA,
+        DyLoRA,
+        ETHERPlus,
         Full,
         GatedPrompt,
         Head,
+        Hydra,
+        Kronecker,
         LoRA,
+        Monarch,
+        MultiLoRA,
         Prefix,
+        RandLoRA,
         RunningStatistics,
         Scale,
+        SLTrain,
+        SVFit,
         TokenRouter,
     )
     from acclimate.recipes.recipe import recipe
     from acclimate.recipes.verify import verify
     from acclimate.rules import SPSA, Gradient
+    from acclimate.store import read_peft, write_peft
 
-_ROOMS = ("sites", "engine", "methods", "losses", "rules", "data", "players", "loops", "recipes", "bench", "report")
+_ROOMS = (
+    "sites",
+    "engine",
+    "methods",
+    "losses",
+    "rules",
+    "data",
+    "players",
+    "loops",
+    "store",
+    "recipes",
+    "bench",
+    "report",
+)
 
 __all__ = [
+    "ETHER",
+    "HRA",
     "LAME",
     "MMD",
+    "SORSA",
     "SPSA",
+    "AdaLoRA",
     "Adaptation",
     "Adapter",
+    "AdapterBias",
     "AdapterModule",
     "Affine",
     "Batch",
     "BatchStatistics",
     "Batches",
+    "BoRA",
+    "Bone",
     "Bottleneck",
     "ClassBalanced",
     "Consistency",
@@ -77,6 +114,8 @@ __all__ = [
     "Distillation",
     "DoRA",
     "DomainAdversarial",
+    "DyLoRA",
+    "ETHERPlus",
     "Entropy",
     "Full",
     "GatedPrompt",
@@ -84,19 +123,26 @@ __all__ = [
     "Gradient",
     "Guard",
     "Head",
+    "Hydra",
     "InOrder",
     "InformationMaximisation",
+    "Kronecker",
     "LengthBuckets",
     "LoRA",
     "Loss",
     "MeanSquares",
     "Method",
+    "Monarch",
+    "MultiLoRA",
     "Prefix",
     "PriorEntropy",
     "PseudoLabel",
     "PullToStart",
+    "RandLoRA",
     "Run",
     "RunningStatistics",
+    "SLTrain",
+    "SVFit",
     "Scale",
     "Score",
     "Shuffled",
@@ -117,6 +163,7 @@ __all__ = [
     "players",
     "predict",
     "read",
+    "read_peft",
     "recipe",
     "recipes",
     "rows",
@@ -124,6 +171,7 @@ __all__ = [
     "sites",
     "stream",
     "verify",
+    "write_peft",
 ]
 
 

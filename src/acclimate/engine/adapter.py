@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from acclimate.engine.context import selecting
+from acclimate.engine.glimpse import Glimpse
 from acclimate.engine.method import AdapterModule, Method, MethodError
 from acclimate.engine.patch import SWITCHED_OFF, dress, hosts, slot_for, undress
 from acclimate.engine.registry import REGISTRY, Entry, Part, Registry, embody, registry_of, skeleton
@@ -217,7 +218,7 @@ def attach(
         }
         parts.append(Part(each, tuple(site.key for site in found), seen))
         chosen.append(measured)
-    modules = build(parts, chosen, data, seed)
+    modules = build(parts, chosen, Glimpse(model, data), seed)
     entry = Entry(name, parts, modules)
     registry = _registry(model)
     _place(model, registry, {site.key: site for found in chosen for site in found})
@@ -228,14 +229,14 @@ def attach(
 
 
 def build(
-    parts: list[Part], chosen: list[list[Site]], data: Any, seed: int
+    parts: list[Part], chosen: list[list[Site]], look: Glimpse | None, seed: int
 ) -> dict[str, list[tuple[int, AdapterModule]]]:
     """Make the modules of an adapter without touching the model or the global random state."""
     modules: dict[str, list[tuple[int, AdapterModule]]] = {}
     with torch.random.fork_rng(devices=[]), torch.no_grad():
         torch.manual_seed(seed)
         for index, (part, found) in enumerate(zip(parts, chosen, strict=True)):
-            for site, shared in zip(found, part.method.share(found, data), strict=True):
+            for site, shared in zip(found, part.method.share(found, look), strict=True):
                 module = part.method.Module(part.method, site, shared)
                 if "bias" in module.faces and not site.biased and module.bias(None) is not None:  # type: ignore[operator]
                     raise MethodError(

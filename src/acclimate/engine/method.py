@@ -18,12 +18,15 @@ from __future__ import annotations
 import dataclasses
 import json
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar, Literal, dataclass_transform
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, dataclass_transform
 
 import torch
 from torch import Tensor, nn
 
 from acclimate.sites import Kind, Layout, Site
+
+if TYPE_CHECKING:
+    from acclimate.engine.glimpse import Glimpse
 
 __all__ = ["FACES", "AdapterModule", "Method", "MethodError", "methods"]
 
@@ -90,17 +93,25 @@ class Method:
 
     def __init_subclass__(cls) -> None:
         super().__init_subclass__()
-        dataclasses.dataclass(frozen=True)(cls)
+        dataclasses.dataclass(frozen=True, repr=False)(cls)
         module = cls.__dict__.get("Module")
         if module is not None:
             module.__qualname__ = f"{cls.__qualname__}.Module"
+
+    def __repr__(self) -> str:
+        """The settings that are not the defaults."""
+        own = [f for f in dataclasses.fields(self) if getattr(self, f.name) != f.default]  # type: ignore[arg-type]
+        return f"{type(self).__name__}({', '.join(f'{f.name}={getattr(self, f.name)!r}' for f in own)})"
 
     def fits(self, site: Site) -> bool:
         """Whether ``at="all"``, or a glob over modules, takes this site."""
         return True
 
-    def share(self, sites: Sequence[Site], data: Any = None) -> list[Mapping[str, nn.Parameter]]:
-        """Parameters that sites have in common, by site: plan here over all of them at once."""
+    def share(self, sites: Sequence[Site], look: Glimpse | None) -> list[Mapping[str, nn.Parameter]]:
+        """Parameters by site, made for all sites at once: plan here over them, and share between them.
+
+        ``look`` shows the model and the batch given to attach; None where the values will come from a file.
+        """
         return [{} for _ in sites]
 
     def check_site(self, site: Site) -> None:

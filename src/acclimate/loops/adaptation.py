@@ -61,7 +61,7 @@ class Adaptation:
         if self.answer == "teacher" and "teacher" not in given:
             raise LoopError("answer='teacher' needs a teacher among the players, and there is none")
         wanted = self.loss.wants() if self.loss is not None else frozenset()
-        lacking = sorted(n for n in wanted - given - {"start"} if not n.startswith("features:"))
+        lacking = sorted(n for n in wanted - given - {"start", "modules"} if not n.startswith("features:"))
         if lacking:
             raise LoopError(
                 f"{self.loss} needs {', '.join(lacking)}, which a stream of inputs alone does not have: give "

@@ -46,6 +46,7 @@ def fit(
     autocast, ``"fastest"`` does where the machine multiplies in bfloat16. ``takes`` says which column is what.
     ``progress`` shows a bar (default: on a terminal).
 
+    >>> import torch
     >>> import acclimate as acc
     >>> model = nn.Linear(2, 2)
     >>> _ = acc.attach(model, acc.LoRA(rank=1), at="weight")

@@ -33,6 +33,7 @@ class Learner:
     def __init__(self, model: nn.Module, adapter: Adapter, adaptation: Adaptation, seed: int) -> None:
         self.model, self.adapter, self.adaptation, self.seed = model, adapter, adaptation, seed
         self.named = adapter.rated()
+        self.modules: list[nn.Module] = [module for _, module in adapter.modules()]
         self.parameters = [parameter for _, parameter, _ in self.named]
         self.first = [parameter.detach().clone() for parameter in self.parameters]
         self.beginning = {name: tensor.detach().clone() for name, tensor in adapter.tensors().items()}

@@ -188,7 +188,8 @@ class Stream:
         with torch.set_grad_enabled(learning), tapped(self.model, self._places) as taps, ear(self.model) as heard:
             output = run_batch(self.model, batch)
             logits = logits_of(output)
-            seen = Seen(batch, output, logits, features=taps.take(), start=self.learner.start)
+            learner = self.learner
+            seen = Seen(batch, output, logits, features=taps.take(), start=learner.start, modules=learner.modules)
         shown = look(heard, logits.detach())
         if learning or self.row.answer == "teacher":
             for player in self.learner.players:

@@ -77,6 +77,7 @@ class Teaching:
             raise LoopError("there is nothing to train: attach an adapter to the model, or enable one")
         self.described = players
         self.named = [(f"{a.name}/{n}", p, rate) for a in self.adapters for n, p, rate in a.rated()]
+        self.modules: list[nn.Module] = [module for adapter in self.adapters for _, module in adapter.modules()]
         if not self.named:
             raise LoopError("the enabled adapters have no parameters, so there is nothing to train")
         _refuse(loop, loss, players)
@@ -112,7 +113,7 @@ class Teaching:
 
     def see(self, batches: tuple[Batch, ...], progress: float) -> Seen:
         seen = self.loop.see(self.look, batches)
-        seen.progress, seen.players, seen.start = progress, self.networks, self.start
+        seen.progress, seen.players, seen.start, seen.modules = progress, self.networks, self.start, self.modules
         for player in self.players:
             player.look(seen)
         return seen
@@ -287,7 +288,7 @@ def _under(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
 
 
 def _refuse(loop: Loop, loss: Loss, players: Sequence[Player]) -> None:
-    given = {*loop.gives, "start", "features", *(field for player in players for field in player.gives)}
+    given = {*loop.gives, "start", "modules", "features", *(field for player in players for field in player.gives)}
     for want in sorted(loss.wants()):
         if want.partition(":")[0] not in given:
             raise LoopError(

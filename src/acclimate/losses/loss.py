@@ -41,6 +41,8 @@ class Seen:
     progress: float = 0.0
     players: Mapping[str, nn.Module] = field(default_factory=dict)
     start: list[tuple[Tensor, Tensor]] = field(default_factory=list)
+    modules: list[nn.Module] = field(default_factory=list)
+    """The modules of the adapters that are trained, for what they ask of themselves."""
     index: Tensor | None = None
     """The rows' numbers in the data, for what is remembered of each (pseudo-labels)."""
 
@@ -49,7 +51,7 @@ class Seen:
 class Loss:
     """A frozen description that is called with a `Seen`. A subclass is a dataclass without a decorator.
 
-    ``needs`` lists fields of `Seen` (``labels``, ``target``, ``teacher``, ``start``, ``index``) and ``features:AT``.
+    ``needs`` lists fields of `Seen` (``labels``, ``target``, ``teacher``, ``start``, ``modules``, ``index``) and ``features:AT``.
     """
 
     needs: ClassVar[frozenset[str]] = frozenset()

@@ -1,17 +1,57 @@
-"""What can be put at a site. A method is one file; nothing lists it but this page's imports."""
+"""What can be put at a site. A method is one file; this page is written by ``scripts/write_pages.py``."""
 
+from acclimate.methods.adalora import AdaLoRA
+from acclimate.methods.adapter_bias import AdapterBias
 from acclimate.methods.affine import Affine, Scale
+from acclimate.methods.bone import Bone
+from acclimate.methods.bora import BoRA
 from acclimate.methods.bottleneck import Bottleneck
 from acclimate.methods.dora import DoRA
+from acclimate.methods.dylora import DyLoRA
 from acclimate.methods.full import Full
 from acclimate.methods.head import Head
+from acclimate.methods.hydra import Hydra
+from acclimate.methods.kronecker import Kronecker
 from acclimate.methods.lame import LAME
 from acclimate.methods.lora import LoRA
+from acclimate.methods.monarch import Monarch
+from acclimate.methods.multi_lora import MultiLoRA
 from acclimate.methods.prompt import GatedPrompt, Prefix
+from acclimate.methods.randlora import RandLoRA
+from acclimate.methods.reflections import ETHER, HRA, ETHERPlus
 from acclimate.methods.router import TokenRouter
+from acclimate.methods.singular import SORSA, SVFit
+from acclimate.methods.sltrain import SLTrain
 from acclimate.methods.statistics import BatchStatistics, RunningStatistics
 
 __all__ = [
-    "LAME", "Affine", "BatchStatistics", "Bottleneck", "DoRA", "Full", "GatedPrompt", "Head", "LoRA", "Prefix",
-    "RunningStatistics", "Scale", "TokenRouter",
-]  # fmt: skip
+    "ETHER",
+    "HRA",
+    "LAME",
+    "SORSA",
+    "AdaLoRA",
+    "AdapterBias",
+    "Affine",
+    "BatchStatistics",
+    "BoRA",
+    "Bone",
+    "Bottleneck",
+    "DoRA",
+    "DyLoRA",
+    "ETHERPlus",
+    "Full",
+    "GatedPrompt",
+    "Head",
+    "Hydra",
+    "Kronecker",
+    "LoRA",
+    "Monarch",
+    "MultiLoRA",
+    "Prefix",
+    "RandLoRA",
+    "RunningStatistics",
+    "SLTrain",
+    "SVFit",
+    "Scale",
+    "TokenRouter",
+]

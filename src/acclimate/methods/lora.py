@@ -1,19 +1,27 @@
-"""Low-rank update of a matrix.
+"""Low-rank update of a matrix, and the settings that everything of low rank has in common.
 
-    W + (alpha / rank) B A        A: (rank, in), drawn at random; B: (out, rank), zero at first
+    W + scale (B A - B0 A0)        A: (rank, in); B: (out, rank); scale = alpha / rank, or alpha / sqrt(rank)
+
+B0 A0 is where the update starts, if not at zero. With ``tied`` the sites of one shape have A, B or both in common.
 
 Hu, Shen, Wallis, Allen-Zhu, Li, Wang, Wang, Chen, "LoRA: Low-Rank Adaptation of Large Language Models", 2021.
+Kalajdzievski, "A Rank Stabilization Scaling Factor for Fine-Tuning with LoRA", 2023 (``stable``).
+Song, Zhao, Majumder, Lin, "ShareLoRA: Parameter Efficient and Robust Large Language Model Fine-tuning via Shared Low-Rank
+Adaptation", 2024 (``tied``).
 """
 
 from __future__ import annotations
 
 import math
-from typing import ClassVar
+from collections.abc import Mapping, Sequence
+from typing import ClassVar, Literal
 
-import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
-from acclimate.engine import AdapterModule, Method, positive, zeros
+from acclimate.engine import AdapterModule, Method, MethodError, positive
+from acclimate.engine.glimpse import Glimpse
+from acclimate.methods import starts
 from acclimate.sites import Site
 
 __all__ = ["LoRA"]
@@ -22,40 +30,84 @@ __all__ = ["LoRA"]
 class LoRA(Method):
     """Low-rank update, ``W + (alpha / rank) B A``. ``alpha=None`` means ``alpha = rank``.
 
-    >>> LoRA(rank=8)
-    LoRA(rank=8, alpha=None)
+    ``init`` names where it starts (see `acclimate.methods.starts`); ``dropout`` is the share of the inputs that the
+    update does not see while it is trained, where its output face acts.
+
+    >>> LoRA(rank=8, init="pissa").scale
+    1.0
     """
 
     rank: int = 8
     alpha: float | None = None
+    init: str = "uniform"
+    stable: bool = False
+    tied: Literal["", "down", "up", "both"] = ""
+    dropout: float = 0.0
 
     at: ClassVar[str] = "attention"
 
     def __post_init__(self) -> None:
         positive(self, rank=self.rank, alpha=self.alpha or 1)
+        starts.start(self.init)
+        if self.tied not in ("", "down", "up", "both"):
+            raise MethodError(f"tied={self.tied!r} is none of '', 'down', 'up' and 'both'")
+        if not 0 <= self.dropout < 1:
+            raise MethodError(f"dropout={self.dropout} cannot work: it lies in [0, 1)")
 
     @property
     def scale(self) -> float:
-        return 1.0 if self.alpha is None else self.alpha / self.rank
+        if self.alpha is None:
+            return 1.0
+        return self.alpha / (math.sqrt(self.rank) if self.stable else self.rank)
+
+    @property
+    def rows(self) -> int:
+        """The rows of A."""
+        return self.rank
 
     def fits(self, site: Site) -> bool:
         return len(site.shape) > 1 and min(site.shape[-2:]) > 1
 
+    def share(self, sites: Sequence[Site], look: Glimpse | None) -> list[Mapping[str, nn.Parameter]]:
+        rows = self.rows
+        made = starts.blank(sites, rows) if look is None else starts.start(self.init)(sites, rows, look)
+        common: dict[tuple[str, tuple[int, ...]], nn.Parameter] = {}
+        found: list[Mapping[str, nn.Parameter]] = []
+        for site, factors in zip(sites, made, strict=True):
+            own: dict[str, nn.Parameter] = {}
+            for role, factor in zip(("down", "up"), factors, strict=True):
+                parameter = nn.Parameter(factor.contiguous().to(site.device))
+                alone = self.tied not in (role, "both")
+                own[role] = parameter if alone else common.setdefault((role, tuple(factor.shape)), parameter)
+            found.append(own)
+        return found
+
     class Module(AdapterModule):
         broadcasts = True
         method: LoRA
+        down: nn.Parameter  # (rank, in)
+        up: nn.Parameter  # (out, rank)
+        down0: Tensor
+        up0: Tensor
 
         def build(self, site: Site) -> None:
-            *stack, rows, columns = site.shape
-            rank = self.method.rank
-            bound = 1 / math.sqrt(columns)
-            down = torch.empty(*stack, rank, columns).uniform_(-bound, bound)
-            self.down = nn.Parameter(down.to(site.device))  # (rank, in)
-            self.up = zeros((*stack, rows, rank), site)  # (out, rank)
+            self.moved = self.method.init not in starts.FROM_ZERO
+            if self.moved:
+                self.register_buffer("down0", self.down.detach().clone())
+                self.register_buffer("up0", self.up.detach().clone())
+
+        def delta(self) -> Tensor:
+            """The update, (out, in)."""
+            product = self.up @ self.down
+            return self.method.scale * (product - self.up0 @ self.down0 if self.moved else product)
 
         def weight(self, W: Tensor) -> Tensor:
-            return W + self.method.scale * (self.up @ self.down)
+            return W + self.delta()
 
         def output(self, x: Tensor, y: Tensor) -> Tensor:
-            z = self.layout.project(x, self.down)
-            return y + (self.method.scale * self.layout.mix(z, self.up)).to(y.dtype)
+            if self.training and self.method.dropout:
+                x = F.dropout(x, self.method.dropout)
+            z = self.layout.mix(self.layout.project(x, self.down), self.up)
+            if self.moved:
+                z = z - self.layout.mix(self.layout.project(x, self.down0), self.up0)
+            return y + (self.method.scale * z).to(y.dtype)

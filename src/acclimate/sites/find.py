@@ -167,6 +167,8 @@ def _call(
 
 def _channels(module: nn.Module) -> int | None:
     for name in ("out_features", "out_channels", "num_features", "num_channels", "embedding_dim", "embed_dim", "nf"):
+        if name == "num_channels" and not isinstance(module, nn.GroupNorm):
+            continue  # elsewhere it is the channels of an image that comes in
         size = module.__dict__.get(name)
         if isinstance(size, int):
             return size

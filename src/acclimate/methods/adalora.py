@@ -1,0 +1,56 @@
+"""A low-rank update in the form of a singular value decomposition, so that ranks can be taken where they do little.
+
+    W + s P diag(l) Q        P: (out, rank), Q: (rank, in), drawn; l: (rank,), zero at first; P, Q nearly orthonormal
+
+`RankBudget` among the players takes ranks away over the run, wherever in the model they matter least.
+
+Zhang, Chen, Bukharin, He, Cheng, Chen, Zhao, "Adaptive Budget Allocation for Parameter-Efficient Fine-Tuning", 2023.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+
+from torch import Tensor, nn
+
+from acclimate.engine import zeros
+from acclimate.engine.glimpse import Glimpse
+from acclimate.methods.lora import LoRA
+from acclimate.methods.singular import unorthogonal
+from acclimate.sites import Site
+
+__all__ = ["AdaLoRA"]
+
+
+class AdaLoRA(LoRA):
+    """Low-rank update with a weight on each of its ranks, ``values``, that a budget can set to zero.
+
+    >>> AdaLoRA(rank=12).rank
+    12
+    """
+
+    rank: int = 12
+
+    def share(self, sites: Sequence[Site], look: Glimpse | None) -> list[Mapping[str, nn.Parameter]]:
+        found = super().share(sites, look)
+        for own in found:
+            nn.init.normal_(own["up"], std=1 / math.sqrt(own["up"].shape[-2]))
+        return found
+
+    class Module(LoRA.Module):
+        method: AdaLoRA
+
+        def build(self, site: Site) -> None:
+            super().build(site)
+            self.values = zeros((*site.shape[:-2], self.method.rank), site)
+
+        def weight(self, W: Tensor) -> Tensor:
+            return W + self.method.scale * ((self.up * self.values.unsqueeze(-2)) @ self.down)
+
+        def output(self, x: Tensor, y: Tensor) -> Tensor:
+            z = self.layout.mix(self.layout.project(x, self.down), self.up * self.values.unsqueeze(-2))
+            return y + (self.method.scale * z).to(y.dtype)
+
+        def penalty(self) -> Tensor:
+            return unorthogonal(self.up.mT) + unorthogonal(self.down)

@@ -1,0 +1,63 @@
+"""Several low-rank updates of one matrix, each behind a gain that starts at zero, so that no direction leads.
+
+    W + s sum_i g_i B_i A_i        A_i, B_i: at random both; g: (branches,), zero at first
+
+Wang, Lin, Zeng, Zhang, "MultiLoRA: Democratizing LoRA for Better Multi-Task Learning", 2023. One gain a branch; the
+paper's text leaves open whether it is one a channel.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+
+from torch import Tensor, nn
+
+from acclimate.engine import positive, zeros
+from acclimate.engine.glimpse import Glimpse
+from acclimate.methods.lora import LoRA
+from acclimate.sites import Site
+
+__all__ = ["MultiLoRA"]
+
+
+class MultiLoRA(LoRA):
+    """``branches`` low-rank updates of the same rank.
+
+    >>> MultiLoRA(rank=2, branches=3).rows
+    6
+    """
+
+    branches: int = 3
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        positive(self, branches=self.branches)
+
+    @property
+    def rows(self) -> int:
+        return self.rank * self.branches
+
+    def share(self, sites: Sequence[Site], look: Glimpse | None) -> list[Mapping[str, nn.Parameter]]:
+        found = super().share(sites, look)
+        for own in found:
+            nn.init.uniform_(own["up"], -1 / math.sqrt(self.rank), 1 / math.sqrt(self.rank))
+        return found
+
+    class Module(LoRA.Module):
+        method: MultiLoRA
+
+        def build(self, site: Site) -> None:
+            super().build(site)
+            self.gain = zeros((self.method.branches,), site)
+
+        def _columns(self) -> Tensor:
+            """The gains as factors on the columns of B."""
+            return self.gain.repeat_interleave(self.method.rank, -1).unsqueeze(-2)
+
+        def weight(self, W: Tensor) -> Tensor:
+            return W + self.method.scale * ((self.up * self._columns()) @ self.down)
+
+        def output(self, x: Tensor, y: Tensor) -> Tensor:
+            z = self.layout.mix(self.layout.project(x, self.down), self.up * self._columns())
+            return y + (self.method.scale * z).to(y.dtype)

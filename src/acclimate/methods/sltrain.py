@@ -1,0 +1,49 @@
+"""A low-rank update beside values on a fixed random set of places.
+
+    W + s B A + S        S: zero but for ``density`` of its entries, at places drawn once
+
+Han, Li, Huang, Hong, Takeda, Jawanpuria, Mishra, "SLTrain: a sparse plus low-rank approach for parameter and memory
+efficient pretraining", 2024.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from acclimate.engine import positive, zeros
+from acclimate.methods.lora import LoRA
+from acclimate.sites import Site
+
+__all__ = ["SLTrain"]
+
+
+class SLTrain(LoRA):
+    """Sparse plus low rank; the file holds the places once, as numbers into the flat matrix.
+
+    >>> SLTrain(rank=4, density=0.03).density
+    0.03
+    """
+
+    density: float = 0.03
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        positive(self, density=self.density)
+
+    class Module(LoRA.Module):
+        broadcasts = False
+        method: SLTrain
+        places: Tensor
+        output = None  # type: ignore[assignment]
+
+        def build(self, site: Site) -> None:
+            super().build(site)
+            entries = site.shape.numel()
+            count = max(1, round(self.method.density * entries))
+            self.register_buffer("places", torch.randperm(entries)[:count].sort().values.to(site.device))
+            self.values = zeros((count,), site)
+
+        def weight(self, W: Tensor) -> Tensor:
+            V = super().weight(W)
+            return V.reshape(-1).index_add(0, self.places, self.values.to(V.dtype)).reshape(V.shape)

@@ -1,0 +1,152 @@
+"""Where a low-rank update starts: one function an initialisation, found by its name in ``LoRA(init=...)``.
+
+    uniform, gaussian    A at random, B zero                                       Hu et al., 2021
+    orthogonal           A with orthonormal rows, B zero
+    pissa                B A = the largest r singular directions of W              Meng, Wang, Zhang, 2024
+    milora               B A = the smallest r
+    olora                B A = the first r of a QR decomposition of W              Büyükakyüz, 2024
+    eva                  A = the largest r directions of the inputs, B zero        Paischer et al., 2024
+    corda, corda_new     B A = the smallest, the largest r of W in the metric of the inputs   Yang et al., 2024
+
+An update that does not start at zero is counted from where it starts, ``B A - B0 A0``, so that the base is untouched:
+training ``W - B0 A0 + B A`` is the same as the papers' training beside the residual.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor
+
+from acclimate.engine.glimpse import Glimpse
+from acclimate.engine.method import MethodError
+from acclimate.sites import Site
+
+__all__ = [
+    "Factors", "corda", "corda_new", "eva", "gaussian", "milora", "olora", "orthogonal", "pissa", "start", "uniform"
+]  # fmt: skip
+
+Factors = tuple[Tensor, Tensor]
+"""A: (..., rank, in) and B: (..., out, rank)."""
+
+FROM_ZERO = ("uniform", "gaussian", "orthogonal", "eva")
+"""The starts whose B is zero."""
+
+
+def start(name: str) -> Callable[[Sequence[Site], int, Glimpse], list[Factors]]:
+    """The initialisation of this name; a `MethodError` that lists them where there is none."""
+    known = [each for each in __all__ if each not in ("Factors", "start")]
+    if name not in known:
+        raise MethodError(f"init={name!r} is none of {', '.join(known)}")
+    found: Callable[[Sequence[Site], int, Glimpse], list[Factors]] = globals()[name]
+    return found
+
+
+def blank(sites: Sequence[Site], rank: int) -> list[Factors]:
+    """Factors of the right shapes, whose values come from a file."""
+    return [_shaped(site, rank) for site in sites]
+
+
+def _shaped(site: Site, rank: int) -> Factors:
+    *stack, rows, columns = site.shape
+    return torch.zeros(*stack, rank, columns), torch.zeros(*stack, rows, rank)
+
+
+def uniform(sites: Sequence[Site], rank: int, look: Glimpse) -> list[Factors]:
+    """A from U(-1, 1) / sqrt(in)."""
+
+    def made(site: Site) -> Factors:
+        down, up = _shaped(site, rank)
+        bound = 1 / math.sqrt(down.shape[-1])
+        return down.uniform_(-bound, bound), up
+
+    return [made(site) for site in sites]
+
+
+def gaussian(sites: Sequence[Site], rank: int, look: Glimpse) -> list[Factors]:
+    """A from N(0, 1 / rank^2)."""
+    return [(down.normal_(std=1 / rank), up) for down, up in blank(sites, rank)]
+
+
+def orthogonal(sites: Sequence[Site], rank: int, look: Glimpse) -> list[Factors]:
+    """A with orthonormal rows."""
+    return [(torch.linalg.qr(down.mT.normal_())[0].mT, up) for down, up in blank(sites, rank)]
+
+
+def pissa(sites: Sequence[Site], rank: int, look: Glimpse) -> list[Factors]:
+    """The largest singular directions, each factor with the root of the singular value."""
+    return [_halved(*_svd(site, rank), slice(0, rank)) for site in sites]
+
+
+def milora(sites: Sequence[Site], rank: int, look: Glimpse) -> list[Factors]:
+    """The smallest singular directions: what the base uses most stays as it is."""
+    return [_halved(*_svd(site, rank), slice(-rank, None)) for site in sites]
+
+
+def olora(sites: Sequence[Site], rank: int, look: Glimpse) -> list[Factors]:
+    """Orthonormal columns of B, and what the base has along them."""
+
+    def made(site: Site) -> Factors:
+        q, r = torch.linalg.qr(_wide(site, rank))
+        return r[..., :rank, :], q[..., :, :rank]
+
+    return [made(site) for site in sites]
+
+
+def eva(sites: Sequence[Site], rank: int, look: Glimpse) -> list[Factors]:
+    """The directions that explain most of the inputs' variance."""
+
+    def made(site: Site, x: Tensor) -> Factors:
+        _enough(site, x, rank)
+        directions = torch.linalg.svd(x, full_matrices=False)[2]
+        return directions[:rank].clone(), _shaped(site, rank)[1]
+
+    return [made(site, x) for site, x in zip(sites, look.inputs(sites), strict=True)]
+
+
+def corda(sites: Sequence[Site], rank: int, look: Glimpse) -> list[Factors]:
+    """The directions that the inputs use least: what is known about them is preserved."""
+    return _in_metric(sites, rank, look, slice(-rank, None))
+
+
+def corda_new(sites: Sequence[Site], rank: int, look: Glimpse) -> list[Factors]:
+    """The directions that the inputs use most: the inputs are of the new task."""
+    return _in_metric(sites, rank, look, slice(0, rank))
+
+
+def _in_metric(sites: Sequence[Site], rank: int, look: Glimpse, which: slice) -> list[Factors]:
+    """W C = U S V^T with C = X^T X, and W = U S (V^T C^-1); C's diagonal is raised until it can be inverted."""
+
+    def made(site: Site, x: Tensor) -> Factors:
+        W = _wide(site, rank).double()
+        metric = x.double().T @ x.double() / len(x)
+        metric += 1e-3 * metric.diagonal().mean() * torch.eye(len(metric), dtype=metric.dtype)
+        u, s, v = torch.linalg.svd(W @ metric, full_matrices=False)
+        down = torch.linalg.solve(metric, v[which].mT).mT
+        root = s[which].sqrt()
+        return (root[:, None] * down).float(), (u[:, which] * root).float()
+
+    return [made(site, x) for site, x in zip(sites, look.inputs(sites), strict=True)]
+
+
+def _svd(site: Site, rank: int) -> tuple[Tensor, Tensor, Tensor]:
+    return torch.linalg.svd(_wide(site, rank), full_matrices=False)
+
+
+def _halved(u: Tensor, s: Tensor, v: Tensor, which: slice) -> Factors:
+    root = s[..., which].sqrt()
+    return root.unsqueeze(-1) * v[..., which, :], u[..., :, which] * root.unsqueeze(-2)
+
+
+def _wide(site: Site, rank: int) -> Tensor:
+    W = site.value().float()
+    if min(W.shape[-2:]) < rank:
+        raise MethodError(f"rank={rank} is more than {site.key} of shape {tuple(W.shape)} has: give at most its width")
+    return W
+
+
+def _enough(site: Site, x: Tensor, rank: int) -> None:
+    if min(x.shape) < rank:
+        raise MethodError(f"{site.key} saw {len(x)} inputs, and {rank} directions need as many: give a larger batch")
