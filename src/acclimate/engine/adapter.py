@@ -382,12 +382,18 @@ def settle(registry: Registry, entry: Entry, tensors: dict[str, Tensor]) -> None
     entry.row = entry.slab.put(tensors)
 
 
+def lies_beside(registry: Registry, parts: list[Part], tensors: Mapping[str, Tensor]) -> bool:
+    """Whether an adapter of the same shape is resident, so that another needs a row and nothing else."""
+    found = registry.slabs.get(shape_of(parts, tensors)) if tensors else None
+    return found is not None and found[0].rows > 0
+
+
 def shape_of(parts: list[Part], tensors: Mapping[str, Tensor]) -> str:
     """What two adapters must have in common to lie in one slab: methods, sites, shapes and what they share."""
     first: dict[int, str] = {}
     shapes = ";".join(
         f"{name}:{tensor.dtype}:{tuple(tensor.shape)}:{first.setdefault(id(tensor), name)}"
-        for name, tensor in tensors.items()
+        for name, tensor in sorted(tensors.items())
     )
     return "|".join(f"{part.method.signature}@{','.join(part.keys)}" for part in parts) + "|" + shapes
 

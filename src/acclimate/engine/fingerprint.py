@@ -7,6 +7,7 @@ fits, another checkpoint differs by as much as the weights are large.
 from __future__ import annotations
 
 import base64
+import functools
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -65,8 +66,8 @@ def _shape(site: Site) -> tuple[int, ...]:
 
 
 def _tolerance(sites: Any) -> float:
-    quantised = any(s.kind == "weight" and not s.value().is_floating_point() for s in sites)
-    return QUANTISED if quantised else TOLERANCE
+    weights = (present(s.module, s.readers[0].attribute) for s in sites if s.kind == "weight")
+    return TOLERANCE if all(weight.is_floating_point() for weight in weights) else QUANTISED
 
 
 def _samples(site: Site) -> Tensor:
@@ -79,8 +80,12 @@ def _samples(site: Site) -> Tensor:
 def _spread(values: Tensor) -> Tensor:
     """Eight values from all over a tensor, at places that its shape alone decides."""
     flat = values.reshape(-1) if values.is_contiguous() else values.flatten()
-    places = torch.linspace(0, flat.numel() - 1, min(SAMPLES, flat.numel())).long()
-    return flat[places.to(flat.device)].float().cpu()
+    return flat[_places(flat.numel()).to(flat.device)].float().cpu()
+
+
+@functools.lru_cache(maxsize=1024)
+def _places(count: int) -> Tensor:
+    return torch.linspace(0, count - 1, min(SAMPLES, count)).long()
 
 
 def _encode(values: Tensor) -> str:

@@ -66,6 +66,11 @@ class Slab:
             block[row].copy_(torch.cat([piece for piece in padded if piece.numel()]))
         return row
 
+    @property
+    def rows(self) -> int:
+        """How many adapters lie here."""
+        return self.capacity - len(self.free)
+
     def drop(self, row: int) -> None:
         self.free.append(row)
 

@@ -15,6 +15,7 @@ _GIVERS = {
     "target": "use a loop over two domains (domain_pair)",
     "teacher": "add a player that gives one (EMATeacher, BaseTeacher)",
     "start": "use a loop that remembers where the trained parameters began, and train at least one",
+    "modules": "teach an adapter with fit or a stream, which show its modules",
     "index": "use a loop that numbers the rows of its data",
 }
 
@@ -37,7 +38,7 @@ loss that needs none
         how = "name a site the model has, in a loop that records features"
     else:
         found, given, how = getattr(seen, field), "none", _GIVERS[field]
-    if found is None or (field == "start" and not found):
+    if found is None or (field in ("start", "modules") and not found):
         raise LossError(f"{type(loss).__name__} needs {name}, and the loop gave {given}: {how}")
     return found
 
