@@ -58,7 +58,7 @@ def root() -> str:
     )
     head, rest = text.split("    from acclimate.methods import (\n")
     head += "    from acclimate.methods import (\n" + "".join(
-        f"        {name},\n" for name in sorted(names, key=_order)
+        f"        {name},\n" for name in sorted(names, key=_imported)
     )
     rest = "    )\n" + rest.split("    )\n", 1)[1]
     before, after = rest.split("__all__ = [\n")

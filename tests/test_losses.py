@@ -58,6 +58,17 @@ def draw(*shape: int, seed: int) -> Tensor:
     return torch.randn(*shape, generator=random, dtype=torch.float64).requires_grad_()
 
 
+class Asking(nn.Module):
+    """A module that wants its parameter small."""
+
+    def __init__(self, values: Tensor) -> None:
+        super().__init__()
+        self.values = values
+
+    def penalty(self) -> Tensor:
+        return self.values.square().sum()
+
+
 def seen_by(loss: Loss, progress: float = 0.5, scale: float = 1.0) -> Seen:
     """Everything a loss could want, each a leaf of its own."""
     target = Seen(None, None, draw(ROWS, CLASSES, seed=3), features={"penultimate": draw(ROWS, CHANNELS, seed=4)})
@@ -72,6 +83,7 @@ def seen_by(loss: Loss, progress: float = 0.5, scale: float = 1.0) -> Seen:
         teacher=draw(ROWS, CLASSES, seed=2),
         progress=progress,
         start=[(draw(3, seed=5), draw(3, seed=6)), (draw(2, 2, seed=7), draw(2, 2, seed=8))],
+        modules=[Asking(draw(3, seed=10)), nn.Identity()],
         index=torch.arange(ROWS),
     )
     if isinstance(loss, MeanSquares):
@@ -85,7 +97,8 @@ def taught(seen: Seen) -> list[Tensor]:
     """What a loss may teach."""
     assert seen.target is not None
     features = [seen.features["penultimate"], seen.target.features["penultimate"]]
-    return [seen.logits, *features, *(now for now, _ in seen.start)]
+    asking = [module.values for module in seen.modules if isinstance(module, Asking)]
+    return [seen.logits, *features, *(now for now, _ in seen.start), *asking]
 
 
 def fixed(seen: Seen) -> list[Tensor]:
@@ -102,7 +115,7 @@ def gradients(value: Tensor, tensors: list[Tensor]) -> list[Tensor | None]:
 def test_every_loss_of_the_library_is_here() -> None:
     assert {
         "Consistency", "CrossEntropy", "Distillation", "DomainAdversarial", "Entropy", "GeneralisedCrossEntropy",
-        "InformationMaximisation", "MMD", "MeanSquares", "PriorEntropy", "PseudoLabel", "PullToStart", "SharpenedLabel",
+        "InformationMaximisation", "MMD", "MeanSquares", "Penalty", "PriorEntropy", "PseudoLabel", "PullToStart", "SharpenedLabel",
         "Sum",
     } <= set(losses())  # fmt: skip
 
@@ -122,10 +135,12 @@ class TestEvery:
             assert gradients(loss(seen), fixed(seen)) == [None] * len(fixed(seen))
 
     def test_says_what_is_missing(self, loss: Loss) -> None:
-        assert all(want in {"labels", "target", "teacher", "start", "features:penultimate"} for want in loss.wants())
+        assert all(
+            want in {"labels", "target", "teacher", "start", "modules", "features:penultimate"} for want in loss.wants()
+        )
         for want in loss.wants():
             seen = seen_by(loss)
-            empty = {"features": {}, "start": []}.get(want.partition(":")[0])
+            empty = {"features": {}, "start": [], "modules": []}.get(want.partition(":")[0])
             setattr(seen, want.partition(":")[0], empty)
             with pytest.raises(LossError, match=want):
                 loss(seen)

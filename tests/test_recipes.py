@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from acclimate.bench import shift
 from acclimate.bench.convnet import pretrained
 from acclimate.bench.digits import digits
+from acclimate.data import as_batches
 from acclimate.engine import adapters, attach
 from acclimate.loops import Adaptation
 from acclimate.loops import stream as open_stream
@@ -42,6 +43,8 @@ OTHER = {
     "decay": 0.5,
     "threshold": 0.5,
     "norms": False,
+    "preserve": False,
+    "tied": "both",
 }
 """For settings that cannot simply be doubled: a value that no default has."""
 
@@ -157,7 +160,9 @@ def outcome(each: Recipe, seed: int) -> tuple[dict[str, Tensor], dict[str, Tenso
         answers = torch.cat(list(live.over(images.split(32))))
         return start, {**live.adapter.tensors(), "answers": answers}, model
     data = {kind: data_for(kind) for kind in each.needs}
-    fresh = attach(model_for(each), dict(each.sentence.method), name=each.name, seed=seed)
+    looking = any(method.looks for method in each.sentence.method)
+    first = next(iter(as_batches(data["train"]))).inputs if looking else None
+    fresh = attach(model_for(each), dict(each.sentence.method), name=each.name, data=first, seed=seed)
     start = {key: tensor.clone() for key, tensor in fresh.tensors().items()}
     done = each.run(model, seed=seed, progress=False, **data)
     assert done.run is not None

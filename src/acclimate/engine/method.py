@@ -114,6 +114,11 @@ class Method:
         """
         return [{} for _ in sites]
 
+    @property
+    def looks(self) -> bool:
+        """Whether it has to see a batch before it is attached."""
+        return False
+
     def check_site(self, site: Site) -> None:
         """Raise a `MethodError` where this method cannot work at a site that was named."""
         faces = self.Module.faces.intersection(_FACES_OF[site.kind])

@@ -61,6 +61,10 @@ class LoRA(Method):
         return self.alpha / (math.sqrt(self.rank) if self.stable else self.rank)
 
     @property
+    def looks(self) -> bool:
+        return self.init in starts.LOOKING
+
+    @property
     def rows(self) -> int:
         """The rows of A."""
         return self.rank

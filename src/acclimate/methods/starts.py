@@ -34,6 +34,9 @@ Factors = tuple[Tensor, Tensor]
 FROM_ZERO = ("uniform", "gaussian", "orthogonal", "eva")
 """The starts whose B is zero."""
 
+LOOKING = ("eva", "corda", "corda_new")
+"""The starts that look at inputs."""
+
 
 def start(name: str) -> Callable[[Sequence[Site], int, Glimpse], list[Factors]]:
     """The initialisation of this name; a `MethodError` that lists them where there is none."""

@@ -147,15 +147,19 @@ class Recipe:
     ) -> Result:
         """Do it: ``train=``, ``source=`` and ``target=``, ``target=`` or ``stream=``, as the recipe needs.
 
-        ``eval`` is labelled data to score before and after; ``data`` one batch for methods that look at some first.
+        ``eval`` is labelled data to score before and after; ``data`` one batch for methods that look at some first (by
+        default the first that they are taught on).
         """
         self._refuse(given)
         before = None if eval is None else evaluate_or_none(model, eval, takes)
         made = self.made
         if isinstance(made, Adaptation):
             return self._streamed(model, made, given["stream"], name or self.name, seed, before)
-        adapter = attach(model, dict(made.method), name=name or self.name, data=data, seed=seed)
         taught = given if len(given) > 1 else next(iter(given.values()))
+        if data is None and any(method.looks for method in made.method):
+            feed = made.loop.open(taught, takes, seed)
+            data = next(iter(made.loop.steps(feed, 0)))[-1].inputs
+        adapter = attach(model, dict(made.method), name=name or self.name, data=data, seed=seed)
         run = fit(
             model, taught, made.loss, made.loop, made.rule, made.players,
             seed=seed, out=out, progress=progress, takes=takes,

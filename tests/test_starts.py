@@ -1,0 +1,167 @@
+"""Where low-rank updates start: what each initialisation promises, and that none changes the base."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+import acclimate as acc
+from acclimate.engine import MethodError
+from acclimate.methods import starts
+
+NAMES = [name for name in starts.__all__ if name not in ("Factors", "start")]
+BATCH = torch.randn(64, 12, generator=torch.Generator().manual_seed(1))
+
+
+def network() -> nn.Sequential:
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Linear(12, 10), nn.Tanh(), nn.Linear(10, 8), nn.Tanh(), nn.Linear(8, 8))
+
+
+def factors(init: str, at: Any = "0.weight", **settings: Any) -> tuple[nn.Sequential, Any]:
+    model = network()
+    adapter = acc.attach(model, acc.LoRA(rank=3, init=init, **settings), at=at, data=BATCH)
+    return model, next(iter(adapter.modules()))[1]
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("cls", ["LoRA", "DoRA", "BoRA", "Hydra", "SLTrain"])
+def test_no_start_changes_the_base(name: str, cls: str) -> None:
+    model, plain = network(), network().requires_grad_(False)
+    acc.attach(model, getattr(acc, cls)(rank=3, init=name), at="*weight", data=BATCH)
+    with torch.no_grad():
+        assert torch.equal(model(BATCH), plain(BATCH))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_what_was_trained_comes_back_from_the_file(name: str, tmp_path: Any) -> None:
+    model = network()
+    adapter = acc.attach(model, acc.LoRA(rank=3, init=name), at="*weight", data=BATCH)
+    with torch.no_grad():
+        for parameter in adapter.parameters():
+            parameter.add_(0.1 * torch.randn_like(parameter))
+        expected = model(BATCH)
+    path = adapter.save(tmp_path / "a.safetensors")
+    fresh = network()
+    acc.load(fresh, path)
+    with torch.no_grad():
+        assert torch.equal(fresh(BATCH), expected)
+
+
+def _truncated(W: Tensor, which: slice) -> Tensor:
+    u, s, v = torch.linalg.svd(W)
+    return (u[:, : len(s)][:, which] * s[which]) @ v[: len(s)][which]
+
+
+@pytest.mark.parametrize(("name", "which"), [("pissa", slice(0, 3)), ("milora", slice(-3, None))])
+def test_singular_directions(name: str, which: slice) -> None:
+    model, module = factors(name)
+    wanted = _truncated(model[0]._parameters["weight"].detach(), which)
+    assert torch.allclose(module.up @ module.down, wanted, atol=1e-5)
+
+
+def test_olora_is_a_projection_of_the_weight() -> None:
+    model, module = factors("olora")
+    W = model[0]._parameters["weight"].detach()
+    assert torch.allclose(module.up.T @ module.up, torch.eye(3), atol=1e-5)
+    assert torch.allclose(module.up @ module.down, module.up @ module.up.T @ W, atol=1e-5)
+
+
+def test_orthogonal_rows() -> None:
+    module = factors("orthogonal")[1]
+    assert torch.allclose(module.down @ module.down.T, torch.eye(3), atol=1e-5) and not module.up.any()
+
+
+def test_eva_explains_the_inputs_best() -> None:
+    module = factors("eva")[1]
+    _, s, v = torch.linalg.svd(BATCH, full_matrices=False)
+    assert torch.allclose((module.down @ v[:3].T).abs(), torch.eye(3), atol=1e-4)
+    assert float((BATCH @ module.down.T).square().sum()) == pytest.approx(float(s[:3].square().sum()), rel=1e-4)
+
+
+def test_corda_takes_what_the_inputs_use_least_and_most() -> None:
+    def used(name: str) -> float:
+        module = factors(name)[1]
+        return float((BATCH @ (module.up @ module.down).T).square().sum())
+
+    assert used("corda") < 0.2 * used("corda_new")
+
+
+@pytest.mark.parametrize(("tied", "count"), [("", 6), ("down", 4), ("up", 5), ("both", 3)])
+def test_tied_factors_are_one_parameter_in_memory_and_in_the_file(tied: Any, count: int, tmp_path: Any) -> None:
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(8, 8), nn.Tanh(), nn.Linear(8, 8), nn.Tanh(), nn.Linear(8, 4))
+    adapter = acc.attach(model, acc.LoRA(rank=2, tied=tied), at="*weight")
+    assert len(adapter.parameters()) == count
+    from safetensors.torch import load_file
+
+    assert len(load_file(adapter.save(tmp_path / "a.safetensors"))) == count
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [({"init": "pisa"}, "pissa"), ({"tied": "left"}, "tied"), ({"dropout": 1.0}, "dropout"), ({"rank": 0}, "rank")],
+)
+def test_a_setting_that_cannot_work(settings: dict[str, Any], said: str) -> None:
+    with pytest.raises(MethodError, match=said):
+        acc.LoRA(**settings)
+
+
+@pytest.mark.parametrize("name", ["eva", "corda"])
+def test_a_start_that_looks_needs_something_to_look_at(name: str) -> None:
+    with pytest.raises(MethodError, match="data=batch"):
+        acc.attach(network(), acc.LoRA(rank=3, init=name), at="0.weight")
+
+
+def test_more_rank_than_the_matrix_has() -> None:
+    with pytest.raises(MethodError, match="rank=11"):
+        acc.attach(network(), acc.LoRA(rank=11, init="pissa"), at="0.weight")
+
+
+def test_stable_scale_and_dropout_act() -> None:
+    assert acc.LoRA(rank=4, alpha=8, stable=True).scale == 4 and acc.LoRA(rank=4, alpha=8).scale == 2
+    model, module = factors("uniform", dropout=0.5)
+    nn.init.ones_(module.up)
+    assert not torch.equal(model.train()(BATCH), model(BATCH))
+    assert torch.equal(model.eval()(BATCH), model(BATCH))
+
+
+def test_dylora_at_full_rank_is_lora_and_draws_ranks_only_in_training() -> None:
+    lora, made = network(), network()
+    for model, method in ((lora, acc.LoRA(rank=3)), (made, acc.DyLoRA(rank=3))):
+        adapter = acc.attach(model, method, at="0.weight")
+        for parameter in adapter.parameters():
+            torch.manual_seed(parameter.shape[0])
+            nn.init.normal_(parameter)
+    assert torch.allclose(made.eval()(BATCH), lora.eval()(BATCH), atol=1e-6)
+    module = next(iter(acc.adapters(made)["adapter"].modules()))[1]
+    made.train()
+    seen = set()
+    for seed in range(60):
+        torch.manual_seed(seed)
+        nn.init.normal_(module.up)
+        seen.add(int((module._columns() > 0).sum()))
+    assert seen == {1, 2, 3}
+
+
+def test_a_penalty_needs_a_method_that_has_one() -> None:
+    model = network()
+    data = (BATCH, torch.arange(64) % 8)
+    acc.attach(model, acc.LoRA(rank=2), at="0.weight")
+    with pytest.raises(ValueError, match="no method here has a penalty"):
+        acc.fit(model, data, acc.CrossEntropy() + acc.Penalty(), progress=False)
+
+
+def test_fastest_is_a_precision_and_a_wrong_one_is_refused() -> None:
+    for precision, fails in (("fastest", False), ("bf16", False), ("fp8", True)):
+        model = network()
+        acc.attach(model, acc.LoRA(rank=2), at="0.weight")
+        data = (BATCH, torch.arange(64) % 8)
+        if fails:
+            with pytest.raises(ValueError, match="fp8"):
+                acc.fit(model, data, acc.CrossEntropy(), precision=precision, progress=False)
+        else:
+            assert acc.fit(model, data, acc.CrossEntropy(), precision=precision, progress=False).finished
