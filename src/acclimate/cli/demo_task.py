@@ -27,7 +27,7 @@ from acclimate.sites import At
 
 __all__ = ["new_task"]
 
-TRAIN, TEST, TOKENS, EPOCHS = 1400, 600, 20, 2
+TRAIN, TEST, TOKENS, EPOCHS = 1400, 600, 18, 2
 UNADAPTED = "unadapted (nearest class mean)"
 
 
