@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import statistics
 import time
 from collections.abc import Callable
@@ -12,7 +13,7 @@ __all__ = ["Row", "by_turns", "table"]
 
 @dataclass(frozen=True)
 class Row:
-    """One line of the table: what was done, ours and the peer's in ``unit``, and the aim in words."""
+    """One line of the table: what was done, ours and the peer's in ``unit`` (nan: it has none), and the aim in words."""
 
     work: str
     ours: float
@@ -42,7 +43,6 @@ def table(rows: list[Row]) -> str:
     lines = ["| work | acclimate | peft | ratio | aim | met |", "|---|---|---|---|---|---|"]
     for row in rows:
         met = "yes" if row.met else "no"
-        lines.append(
-            f"| {row.work} | {row.ours:.4g} {row.unit} | {row.peer:.4g} {row.unit} | {row.ratio:.2f}x | {row.aim} | {met} |"
-        )
+        peer, ratio = ("-", "-") if math.isnan(row.peer) else (f"{row.peer:.4g} {row.unit}", f"{row.ratio:.2f}x")
+        lines.append(f"| {row.work} | {row.ours:.4g} {row.unit} | {peer} | {ratio} | {row.aim} | {met} |")
     return "\n".join(lines)

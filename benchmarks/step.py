@@ -45,8 +45,15 @@ def rows(rounds: int = 7) -> list[Row]:
     mine, other = by_turns(lambda: step(ours), lambda: step(peer), rounds)
     kept, kept_there = saved_bytes(ours, batch) / 2**20, saved_bytes(peer, batch) / 2**20
     return [
-        Row(f"LoRA step, MiniLM, {ROWS} x {TOKENS}", 1e3 * mine, 1e3 * other, "ms", "no slower", mine <= 1.02 * other),
-        Row("bytes saved for backward", kept, kept_there, "MB", "no more", kept <= 1.001 * kept_there),
+        Row(
+            f"LoRA step, MiniLM, {ROWS} x {TOKENS}",
+            1e3 * mine,
+            1e3 * other,
+            "ms",
+            "no slower, within 2 %",
+            mine <= 1.02 * other,
+        ),
+        Row("bytes saved for backward", kept, kept_there, "MB", "no more, within 0.1 %", kept <= 1.001 * kept_there),
     ]
 
 

@@ -32,6 +32,10 @@ def verify(
     """
     if (name is None) != every:
         raise ValueError("verify takes the name of a recipe, or --all, and not both")
+    if not every and (stale or jobs is not None):
+        raise ValueError(f"{'--stale' if stale else '--jobs'} chooses among several claims: give it with --all")
+    if jobs is not None and jobs < 1:
+        raise ValueError(f"--jobs {jobs} would measure nothing: give at least 1")
     from acclimate.recipes.verify import verify as verified
     from acclimate.recipes.verify import verify_all
 
