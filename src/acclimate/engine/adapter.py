@@ -13,12 +13,12 @@ from torch import Tensor, nn
 
 from acclimate.engine.context import selecting
 from acclimate.engine.glimpse import Glimpse
-from acclimate.engine.method import AdapterModule, Method, MethodError
-from acclimate.engine.patch import SWITCHED_OFF, dress, hosts, slot_for, undress
-from acclimate.engine.registry import REGISTRY, Entry, Part, Registry, embody, registry_of, skeleton
-from acclimate.engine.resident import Slab
+from acclimate.engine.method import AdapterModule, Method
+from acclimate.engine.patch import dress
+from acclimate.engine.placing import build, forget, hang, make_attached, make_resident, place, registry_for
+from acclimate.engine.registry import Entry, Part, registry_of
 from acclimate.engine.unchanged import unchanged
-from acclimate.sites import At, Site, base_modules, select
+from acclimate.sites import At, Site, select
 
 if TYPE_CHECKING:
     from acclimate.engine.check import Effect
@@ -99,7 +99,7 @@ class Adapter:
 
     def _switch(self, enabled: bool) -> Adapter:
         self.entry.enabled = enabled
-        _registry(self.model).refresh()
+        registry_for(self.model).refresh()
         return self
 
     def rest(self) -> Adapter:
@@ -220,30 +220,12 @@ def attach(
         chosen.append(measured)
     modules = build(parts, chosen, Glimpse(model, data), seed)
     entry = Entry(name, parts, modules)
-    registry = _registry(model)
-    _place(model, registry, {site.key: site for found in chosen for site in found})
+    registry = registry_for(model)
+    place(model, registry, {site.key: site for found in chosen for site in found})
     registry.entries[name] = entry
-    _hang(model, registry, entry)
+    hang(model, registry, entry)
     registry.refresh()
     return Adapter(model, name)
-
-
-def build(
-    parts: list[Part], chosen: list[list[Site]], look: Glimpse | None, seed: int
-) -> dict[str, list[tuple[int, AdapterModule]]]:
-    """Make the modules of an adapter without touching the model or the global random state."""
-    modules: dict[str, list[tuple[int, AdapterModule]]] = {}
-    with torch.random.fork_rng(devices=[]), torch.no_grad():
-        torch.manual_seed(seed)
-        for index, (part, found) in enumerate(zip(parts, chosen, strict=True)):
-            for site, shared in zip(found, part.method.share(found, look), strict=True):
-                module = part.method.Module(part.method, site, shared)
-                if "bias" in module.faces and not site.biased and module.bias(None) is not None:  # type: ignore[operator]
-                    raise MethodError(
-                        f"{part.method} adds an offset, and {site.type} has no bias at {site.key} to hold it"
-                    )
-                modules.setdefault(site.key, []).append((index, module))
-    return modules
 
 
 def taken(model: nn.Module, name: str) -> None:
@@ -278,156 +260,11 @@ def _measured(model: nn.Module, found: list[Site], data: Any) -> list[Site]:
     ]
 
 
-def _registry(model: nn.Module) -> Registry:
-    """The model's registry; with the first one the base is frozen."""
-    registry = registry_of(model)
-    if registry is None:
-        registry = Registry(required={n: p.requires_grad for n, p in model.named_parameters()})
-        model.__dict__[REGISTRY] = registry
-        for parameter in model.parameters():
-            parameter.requires_grad_(False)
-    return registry
-
-
-def place_sites(model: nn.Module, found: Mapping[str, Site]) -> Registry:
-    registry = _registry(model)
-    _place(model, registry, found)
-    return registry
-
-
-def _place(model: nn.Module, registry: Registry, found: Mapping[str, Site]) -> None:
-    """Dress the modules that read these sites, and switch off the fused paths that would pass them by."""
-    called: set[int] = set()
-    try:
-        for site in found.values():
-            for index, reader in enumerate(site.readers):
-                dress(reader.module, reader.path, registry, slot_for(site, index))
-            if site.kind != "weight":
-                called.add(id(site.module))
-        if called:
-            _switch_off(model, registry, called)
-    except BaseException:
-        _clean(model, registry)
-        raise
-
-
-def _switch_off(model: nn.Module, registry: Registry, called: set[int]) -> None:
-    for path, module in base_modules(model):
-        fused = any(cls.__name__ in SWITCHED_OFF for cls in type(module).__mro__)
-        if fused and any(id(inner) in called for inner in module.modules()):
-            dress(module, path, registry, None).plain = True
-
-
-def _hang(model: nn.Module, registry: Registry, entry: Entry) -> None:
-    """Make an attached adapter's modules children of the modules they adapt."""
-    by_key = _hosts_by_key(model)
-    for part, key, module in entry.each():
-        for host in by_key[key]:
-            module.train(host.training)
-            host._modules[f"{registry.serial}_{part}_{[s.key for s in host.slots].index(key)}"] = module
-    registry.serial += 1
-
-
-def _hosts_by_key(model: nn.Module) -> dict[str, list[Any]]:
-    found: dict[str, list[Any]] = {}
-    for _, host in hosts(model):
-        for slot in host.slots:
-            found.setdefault(slot.key, []).append(host)
-    return found
-
-
-def _unhang(model: nn.Module, entry: Entry) -> None:
-    mine = {id(module) for _, _, module in entry.each()}
-    for _, host in hosts(model):
-        for name in [n for n, child in host._modules.items() if id(child) in mine]:
-            del host._modules[name]
-
-
-def make_attached(model: nn.Module, entry: Entry) -> None:
-    """From the slab into modules with parameters."""
-    if entry.slab is None:
-        return
-    registry = _registry(model)
-    tensors = entry.tensors()
-    copies: dict[int, Tensor] = {}
-    own = {name: copies.setdefault(id(tensor), tensor.clone()) for name, tensor in tensors.items()}
-    modules = {
-        key: [(part, embody(module, f"{part}/{key}/", own)) for part, module in found]
-        for key, found in entry.modules.items()
-    }
-    entry.slab.drop(entry.row)
-    entry.slab, entry.row, entry.modules = None, -1, modules
-    _hang(model, registry, entry)
-
-
-def make_resident(model: nn.Module, entry: Entry) -> None:
-    """From modules into the slab."""
-    if entry.slab is not None:
-        return
-    tensors = entry.tensors()
-    if not tensors:
-        return
-    _unhang(model, entry)
-    settle(_registry(model), entry, tensors)
-
-
-def settle(registry: Registry, entry: Entry, tensors: dict[str, Tensor]) -> None:
-    """Give an adapter's tensors a row in the slab of its shape."""
-    signature = shape_of(entry.parts, tensors)
-    if signature not in registry.slabs:
-        device = next(iter(tensors.values())).device
-        bare = {key: [(part, skeleton(module)) for part, module in found] for key, found in entry.modules.items()}
-        registry.slabs[signature] = (Slab(tensors, device), bare)
-    entry.slab, entry.modules = registry.slabs[signature]
-    entry.row = entry.slab.put(tensors)
-
-
-def lies_beside(registry: Registry, parts: list[Part], tensors: Mapping[str, Tensor]) -> bool:
-    """Whether an adapter of the same shape is resident, so that another needs a row and nothing else."""
-    found = registry.slabs.get(shape_of(parts, tensors)) if tensors else None
-    return found is not None and found[0].rows > 0
-
-
-def shape_of(parts: list[Part], tensors: Mapping[str, Tensor]) -> str:
-    """What two adapters must have in common to lie in one slab: methods, sites, shapes and what they share."""
-    first: dict[int, str] = {}
-    shapes = ";".join(
-        f"{name}:{tensor.dtype}:{tuple(tensor.shape)}:{first.setdefault(id(tensor), name)}"
-        for name, tensor in sorted(tensors.items())
-    )
-    return "|".join(f"{part.method.signature}@{','.join(part.keys)}" for part in parts) + "|" + shapes
-
-
 def detach(model: nn.Module, name: str) -> None:
     entry = Adapter(model, name).entry
     if entry.merged:
         Adapter(model, name).unmerge()
     forget(model, name)
-
-
-def forget(model: nn.Module, name: str) -> None:
-    """Drop an adapter and what only it needed; the base keeps what was merged into it."""
-    registry = _registry(model)
-    entry = registry.entries.pop(name)
-    registry.refresh()
-    if entry.slab is not None:
-        entry.slab.drop(entry.row)
-        if registry.entries:
-            return  # another adapter's slots stay; walking the model would cost what the model is large
-    else:
-        _unhang(model, entry)
-    _clean(model, registry)
-
-
-def _clean(model: nn.Module, registry: Registry) -> None:
-    keys = {key for entry in registry.entries.values() for key in entry.modules}
-    for module, host in list(hosts(model)):
-        if host.registry is registry:
-            undress(module, host, keys)
-    if not registry.entries and model.__dict__.get(REGISTRY) is registry:
-        del model.__dict__[REGISTRY]
-        for parameter_name, parameter in model.named_parameters():
-            parameter.requires_grad_(registry.required.get(parameter_name, parameter.requires_grad))
 
 
 @contextmanager

@@ -10,8 +10,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from acclimate.engine.adapter import shape_of
 from acclimate.engine.method import AdapterModule
+from acclimate.engine.placing import shape_of
 from acclimate.engine.registry import Entry, roles, state
 from acclimate.engine.resident import hold
 

@@ -17,9 +17,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from acclimate.engine.adapter import Adapter, make_attached
+from acclimate.engine.adapter import Adapter
 from acclimate.engine.batch import map_tensors, run_batch, take
 from acclimate.engine.method import AdapterModule
+from acclimate.engine.placing import make_attached
 from acclimate.engine.unchanged import unchanged
 
 __all__ = ["Effect", "EffectError", "check"]

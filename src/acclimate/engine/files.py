@@ -20,10 +20,11 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save as serialise
 from torch import Tensor, nn
 
-from acclimate.engine.adapter import Adapter, build, lies_beside, place_sites, settle, taken
+from acclimate.engine.adapter import Adapter, taken
 from acclimate.engine.fingerprint import differences, fingerprint
 from acclimate.engine.method import Method
-from acclimate.engine.registry import Entry, Part, registry_of
+from acclimate.engine.placing import seat
+from acclimate.engine.registry import Part
 from acclimate.sites import Site, find
 
 __all__ = ["FileError", "describe", "load", "save", "write"]
@@ -168,21 +169,7 @@ def load(model: nn.Module, path: str | Path, name: str | None = None, base: str 
         raise FileError(
             f"{path} was made for another base: {problems[0]}{more}; load it into its own base, or pass base='any'"
         )
-    entry = Entry(name, parts, {})
-    registry = registry_of(model)
-    if registry is not None and lies_beside(registry, parts, tensors):
-        settle(registry, entry, tensors)  # one of the same shape is there: its sites are dressed, its names are right
-    else:
-        entry.modules = build(parts, [[found[key] for key in part.keys] for part in parts], None, 0)
-        expected = entry.tensors()
-        _same_names(path, expected, tensors)
-        registry = place_sites(model, found)
-        if tensors:
-            device = next(iter(expected.values())).device
-            moved: dict[int, Tensor] = {}
-            settle(registry, entry, {n: moved.setdefault(id(tensors[n]), tensors[n].to(device)) for n in expected})
-    registry.entries[name] = entry
-    registry.refresh()
+    seat(model, name, parts, found, tensors, lambda expected: _same_names(path, expected, tensors))
     return Adapter(model, name)
 
 
