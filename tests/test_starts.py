@@ -12,7 +12,7 @@ import acclimate as acc
 from acclimate.engine import MethodError
 from acclimate.methods import starts
 
-NAMES = [name for name in starts.__all__ if name not in ("Factors", "start")]
+NAMES = list(starts.STARTS)
 BATCH = torch.randn(64, 12, generator=torch.Generator().manual_seed(1))
 
 
@@ -143,8 +143,30 @@ def test_dylora_at_full_rank_is_lora_and_draws_ranks_only_in_training() -> None:
     for seed in range(60):
         torch.manual_seed(seed)
         nn.init.normal_(module.up)
-        seen.add(int((module._columns() > 0).sum()))
+        seen.add(int(module.weighed().any(0).sum()))
     assert seen == {1, 2, 3}
+
+
+@pytest.mark.parametrize("cls", ["MultiLoRA", "AdaLoRA", "DyLoRA"])
+def test_ranks_with_weights_of_their_own_start_at_zero_alone(cls: str) -> None:
+    with pytest.raises(MethodError, match="weighs its ranks"):
+        getattr(acc, cls)(rank=3, init="pissa")
+
+
+@pytest.mark.parametrize("method", [acc.Bone(block=4), acc.Monarch(blocks=4), acc.Kronecker(), acc.RandLoRA(rank=2)])
+def test_a_stack_of_matrices_is_refused_where_one_is_needed(method: acc.Method) -> None:
+    model = nn.Module()
+    model.experts = nn.Parameter(torch.ones(3, 8, 8))
+    with pytest.raises(MethodError, match="needs a single matrix, and experts is"):
+        acc.attach(model, method, at="experts")
+
+
+@pytest.mark.parametrize("method", [acc.HRA(rank=2), acc.ETHER()])
+def test_zeros_cannot_be_turned(method: acc.Method) -> None:
+    model = nn.Linear(4, 4)
+    nn.init.zeros_(model.weight)
+    with pytest.raises(MethodError, match="not zero"):
+        acc.attach(model, method, at="weight")
 
 
 def test_a_penalty_needs_a_method_that_has_one() -> None:

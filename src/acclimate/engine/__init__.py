@@ -5,7 +5,17 @@ from acclimate.engine.check import Effect, EffectError
 from acclimate.engine.cost import Cost, saved_bytes
 from acclimate.engine.files import FileError, describe, load
 from acclimate.engine.merge import MergeError
-from acclimate.engine.method import AdapterModule, Method, MethodError, methods, normal, ones, positive, zeros
+from acclimate.engine.method import (
+    AdapterModule,
+    Method,
+    MethodError,
+    methods,
+    no_matrix,
+    normal,
+    ones,
+    positive,
+    zeros,
+)
 from acclimate.engine.rows import RowsError, rows
 
 __all__ = [
@@ -25,6 +35,7 @@ __all__ = [
     "describe",
     "load",
     "methods",
+    "no_matrix",
     "normal",
     "ones",
     "only",

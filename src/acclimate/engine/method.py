@@ -103,9 +103,13 @@ class Method:
         own = [f for f in dataclasses.fields(self) if getattr(self, f.name) != f.default]  # type: ignore[arg-type]
         return f"{type(self).__name__}({', '.join(f'{f.name}={getattr(self, f.name)!r}' for f in own)})"
 
+    def refuses(self, site: Site) -> str:
+        """Why this method cannot work at a site, as the end of a sentence that its name begins; nothing where it can."""
+        return ""
+
     def fits(self, site: Site) -> bool:
         """Whether ``at="all"``, or a glob over modules, takes this site."""
-        return True
+        return not self.refuses(site)
 
     def share(self, sites: Sequence[Site], look: Glimpse | None) -> list[Mapping[str, nn.Parameter]]:
         """Parameters by site, made for all sites at once: plan here over them, and share between them.
@@ -124,6 +128,9 @@ class Method:
         faces = self.Module.faces.intersection(_FACES_OF[site.kind])
         if site.kind == "weight" and "weight" not in faces and not site.layout.scales:
             raise MethodError(f"{self} acts on outputs, and {site.key} ({site.type}) has no call of its own")
+        if reason := self.refuses(site):
+            found = f" of shape {site.shape}" if site.kind == "weight" else ""
+            raise MethodError(f"{self} {reason}, and {site.key} is a {site.type}{found}")
 
     def describe(self) -> dict[str, Any]:
         """The settings as plain JSON."""
@@ -174,6 +181,13 @@ def positive(method: Method, **values: float) -> None:
     for name, value in values.items():
         if not value > 0:
             raise MethodError(f"{type(method).__name__}({name}={value}) cannot work: {name} must be above 0")
+
+
+def no_matrix(site: Site, by: int = 1) -> str:
+    """Why a site is not one matrix whose sides ``by`` divides, for `Method.refuses`; nothing where it is."""
+    if len(site.shape) != 2 or min(site.shape) < 2:
+        return "needs a single matrix"
+    return f"needs a matrix whose sides {by} divides" if any(side % by for side in site.shape) else ""
 
 
 def normal(shape: Sequence[int], deviation: float, like: Site) -> nn.Parameter:

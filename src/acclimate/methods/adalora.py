@@ -1,8 +1,6 @@
-"""A low-rank update in the form of a singular value decomposition, so that ranks can be taken where they do little.
+"""A low-rank update as a singular value decomposition: ranks that do little can be taken away, by setting them to zero.
 
     W + s P diag(l) Q        P: (out, rank), Q: (rank, in), drawn; l: (rank,), zero at first; P, Q nearly orthonormal
-
-`RankBudget` among the players takes ranks away over the run, wherever in the model they matter least.
 
 Zhang, Chen, Bukharin, He, Cheng, Chen, Zhao, "Adaptive Budget Allocation for Parameter-Efficient Fine-Tuning", 2023.
 """
@@ -11,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from typing import ClassVar
 
 from torch import Tensor, nn
 
@@ -31,6 +30,7 @@ class AdaLoRA(LoRA):
     """
 
     rank: int = 12
+    weighs: ClassVar[bool] = True
 
     def share(self, sites: Sequence[Site], look: Glimpse | None) -> list[Mapping[str, nn.Parameter]]:
         found = super().share(sites, look)
@@ -45,12 +45,8 @@ class AdaLoRA(LoRA):
             super().build(site)
             self.values = zeros((*site.shape[:-2], self.method.rank), site)
 
-        def weight(self, W: Tensor) -> Tensor:
-            return W + self.method.scale * ((self.up * self.values.unsqueeze(-2)) @ self.down)
-
-        def output(self, x: Tensor, y: Tensor) -> Tensor:
-            z = self.layout.mix(self.layout.project(x, self.down), self.up * self.values.unsqueeze(-2))
-            return y + (self.method.scale * z).to(y.dtype)
+        def weighed(self) -> Tensor:
+            return self.up * self.values.unsqueeze(-2)
 
         def penalty(self) -> Tensor:
             return unorthogonal(self.up.mT) + unorthogonal(self.down)

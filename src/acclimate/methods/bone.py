@@ -12,7 +12,7 @@ from typing import ClassVar
 
 from torch import Tensor
 
-from acclimate.engine import AdapterModule, Method, MethodError, positive, zeros
+from acclimate.engine import AdapterModule, Method, no_matrix, positive, zeros
 from acclimate.sites import Site
 
 __all__ = ["Bone"]
@@ -31,13 +31,8 @@ class Bone(Method):
     def __post_init__(self) -> None:
         positive(self, block=self.block)
 
-    def fits(self, site: Site) -> bool:
-        return len(site.shape) == 2 and not any(side % self.block for side in site.shape)
-
-    def check_site(self, site: Site) -> None:
-        super().check_site(site)
-        if not self.fits(site):
-            raise MethodError(f"{self} needs a matrix whose sides {self.block} divides, and {site.key} is {site.shape}")
+    def refuses(self, site: Site) -> str:
+        return no_matrix(site, self.block)
 
     class Module(AdapterModule):
         method: Bone

@@ -11,35 +11,27 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
+from acclimate.methods.dora import DoRA, norms, sized
 from acclimate.methods.lora import LoRA
 from acclimate.sites import Site
 
 __all__ = ["BoRA"]
 
 
-class BoRA(LoRA):
+class BoRA(DoRA):
     """Weight-decomposed low-rank update, symmetric in rows and columns.
 
     >>> BoRA(rank=4).scale
     1.0
     """
 
-    class Module(LoRA.Module):
-        broadcasts = False
+    class Module(DoRA.Module):
         method: BoRA
-        output = None  # type: ignore[assignment]
 
         def build(self, site: Site) -> None:
             super().build(site)
-            W = site.value().float()
-            self.columns = nn.Parameter(_norms(W, -2).clone())  # (1, in)
-            self.rows = nn.Parameter(_norms(W, -1).clone())  # (out, 1)
+            self.columns = nn.Parameter(norms(site.value().float(), -2).clone())  # (1, in)
 
         def weight(self, W: Tensor) -> Tensor:
-            V = super().weight(W.to(self.up.dtype))
-            V = self.columns / _norms(V.detach(), -2) * V
-            return self.rows / _norms(V.detach(), -1) * V
-
-
-def _norms(V: Tensor, axis: int) -> Tensor:
-    return V.contiguous().norm(dim=axis, keepdim=True).clamp_min(1e-12)
+            V = LoRA.Module.weight(self, W.to(self.up.dtype))
+            return sized(sized(V, self.columns, -2), self.magnitude, -1)

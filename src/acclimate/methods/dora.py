@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from acclimate.methods.lora import LoRA
 from acclimate.sites import Site
 
-__all__ = ["DoRA"]
+__all__ = ["DoRA", "norms", "sized"]
 
 
 class DoRA(LoRA):
@@ -30,12 +30,17 @@ class DoRA(LoRA):
 
         def build(self, site: Site) -> None:
             super().build(site)
-            self.magnitude = nn.Parameter(_norms(site.value().float()).clone())  # (out, 1)
+            self.magnitude = nn.Parameter(norms(site.value().float(), -1).clone())  # (out, 1)
 
         def weight(self, W: Tensor) -> Tensor:
-            V = super().weight(W.to(self.up.dtype))
-            return self.magnitude / _norms(V.detach()) * V
+            return sized(super().weight(W.to(self.up.dtype)), self.magnitude, -1)
 
 
-def _norms(V: Tensor) -> Tensor:
-    return V.contiguous().norm(dim=-1, keepdim=True).clamp_min(1e-12)
+def norms(V: Tensor, axis: int) -> Tensor:
+    """The norms of a matrix along an axis, which is kept."""
+    return V.contiguous().norm(dim=axis, keepdim=True).clamp_min(1e-12)
+
+
+def sized(V: Tensor, magnitude: Tensor, axis: int) -> Tensor:
+    """V with these norms along an axis; its own count as constant in the backward pass."""
+    return magnitude / norms(V.detach(), axis) * V

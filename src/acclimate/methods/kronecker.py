@@ -18,7 +18,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from acclimate.engine import AdapterModule, Method, positive, zeros
+from acclimate.engine import AdapterModule, Method, no_matrix, positive, zeros
 from acclimate.engine.glimpse import Glimpse
 from acclimate.sites import Site
 
@@ -42,8 +42,8 @@ class Kronecker(Method):
     def __post_init__(self) -> None:
         positive(self, factor=self.factor, terms=self.terms, rank=self.rank or 1, scale=self.scale)
 
-    def fits(self, site: Site) -> bool:
-        return len(site.shape) == 2 and min(site.shape) > 1
+    def refuses(self, site: Site) -> str:
+        return no_matrix(site)
 
     def share(self, sites: Sequence[Site], look: Glimpse | None) -> list[Mapping[str, nn.Parameter]]:
         common: dict[tuple[int, ...], nn.Parameter] = {}

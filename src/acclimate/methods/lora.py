@@ -45,10 +45,15 @@ class LoRA(Method):
     dropout: float = 0.0
 
     at: ClassVar[str] = "attention"
+    weighs: ClassVar[bool] = False
+    """Each rank counts by a factor of its own, so that what B A is at first says nothing."""
 
     def __post_init__(self) -> None:
         positive(self, rank=self.rank, alpha=self.alpha or 1)
-        starts.start(self.init)
+        if starts.start(self.init).moved and self.weighs:
+            raise MethodError(
+                f"{type(self).__name__} weighs its ranks, so init={self.init!r} would not be where it starts"
+            )
         if self.tied not in ("", "down", "up", "both"):
             raise MethodError(f"tied={self.tied!r} is none of '', 'down', 'up' and 'both'")
         if not 0 <= self.dropout < 1:
@@ -62,7 +67,7 @@ class LoRA(Method):
 
     @property
     def looks(self) -> bool:
-        return self.init in starts.LOOKING
+        return starts.start(self.init).looks
 
     @property
     def rows(self) -> int:
@@ -74,7 +79,7 @@ class LoRA(Method):
 
     def share(self, sites: Sequence[Site], look: Glimpse | None) -> list[Mapping[str, nn.Parameter]]:
         rows = self.rows
-        made = starts.blank(sites, rows) if look is None else starts.start(self.init)(sites, rows, look)
+        made = starts.blank(sites, rows) if look is None else starts.start(self.init).make(sites, rows, look)
         common: dict[tuple[str, tuple[int, ...]], nn.Parameter] = {}
         found: list[Mapping[str, nn.Parameter]] = []
         for site, factors in zip(sites, made, strict=True):
@@ -95,14 +100,18 @@ class LoRA(Method):
         up0: Tensor
 
         def build(self, site: Site) -> None:
-            self.moved = self.method.init not in starts.FROM_ZERO
+            self.moved = starts.start(self.method.init).moved
             if self.moved:
                 self.register_buffer("down0", self.down.detach().clone())
                 self.register_buffer("up0", self.up.detach().clone())
 
+        def weighed(self) -> Tensor:
+            """B, with each of its columns as it counts."""
+            return self.up
+
         def delta(self) -> Tensor:
             """The update, (out, in)."""
-            product = self.up @ self.down
+            product = self.weighed() @ self.down
             return self.method.scale * (product - self.up0 @ self.down0 if self.moved else product)
 
         def weight(self, W: Tensor) -> Tensor:
@@ -111,7 +120,7 @@ class LoRA(Method):
         def output(self, x: Tensor, y: Tensor) -> Tensor:
             if self.training and self.method.dropout:
                 x = F.dropout(x, self.method.dropout)
-            z = self.layout.mix(self.layout.project(x, self.down), self.up)
+            z = self.layout.mix(self.layout.project(x, self.down), self.weighed())
             if self.moved:
                 z = z - self.layout.mix(self.layout.project(x, self.down0), self.up0)
             return y + (self.method.scale * z).to(y.dtype)

@@ -17,7 +17,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from acclimate.engine import AdapterModule, Method, MethodError, positive, zeros
+from acclimate.engine import AdapterModule, Method, no_matrix, positive, zeros
 from acclimate.sites import Site
 
 __all__ = ["Monarch", "dense", "nearest"]
@@ -37,15 +37,8 @@ class Monarch(Method):
     def __post_init__(self) -> None:
         positive(self, blocks=self.blocks, rank=self.rank)
 
-    def fits(self, site: Site) -> bool:
-        return len(site.shape) == 2 and min(site.shape) > 1 and not any(side % self.blocks for side in site.shape)
-
-    def check_site(self, site: Site) -> None:
-        super().check_site(site)
-        if not self.fits(site):
-            raise MethodError(
-                f"{self} needs a matrix whose sides {self.blocks} divides, and {site.key} is {site.shape}"
-            )
+    def refuses(self, site: Site) -> str:
+        return no_matrix(site, self.blocks)
 
     class Module(AdapterModule):
         method: Monarch

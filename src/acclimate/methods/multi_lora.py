@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from typing import ClassVar
 
 from torch import Tensor, nn
 
@@ -29,6 +30,7 @@ class MultiLoRA(LoRA):
     """
 
     branches: int = 3
+    weighs: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -51,13 +53,5 @@ class MultiLoRA(LoRA):
             super().build(site)
             self.gain = zeros((self.method.branches,), site)
 
-        def _columns(self) -> Tensor:
-            """The gains as factors on the columns of B."""
-            return self.gain.repeat_interleave(self.method.rank, -1).unsqueeze(-2)
-
-        def weight(self, W: Tensor) -> Tensor:
-            return W + self.method.scale * ((self.up * self._columns()) @ self.down)
-
-        def output(self, x: Tensor, y: Tensor) -> Tensor:
-            z = self.layout.mix(self.layout.project(x, self.down), self.up * self._columns())
-            return y + (self.method.scale * z).to(y.dtype)
+        def weighed(self) -> Tensor:
+            return self.up * self.gain.repeat_interleave(self.method.rank, -1).unsqueeze(-2)

@@ -17,7 +17,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from acclimate.engine import AdapterModule, Method, positive, zeros
+from acclimate.engine import AdapterModule, Method, no_matrix, positive, zeros
 from acclimate.sites import Site
 
 __all__ = ["RandLoRA"]
@@ -38,8 +38,8 @@ class RandLoRA(Method):
     def __post_init__(self) -> None:
         positive(self, rank=self.rank, scale=self.scale)
 
-    def fits(self, site: Site) -> bool:
-        return len(site.shape) == 2 and min(site.shape) > 1
+    def refuses(self, site: Site) -> str:
+        return no_matrix(site)
 
     class Module(AdapterModule):
         method: RandLoRA
@@ -64,7 +64,7 @@ class RandLoRA(Method):
             return self.method.scale * (product.mT if self.turned else product)
 
         def weight(self, W: Tensor) -> Tensor:
-            return W + self.delta().expand_as(W)
+            return W + self.delta()
 
 
 @functools.lru_cache(maxsize=16)

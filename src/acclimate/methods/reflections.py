@@ -19,7 +19,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from acclimate.engine import AdapterModule, Method, MethodError, positive
+from acclimate.engine import AdapterModule, Method, MethodError, no_matrix, positive
 from acclimate.methods.singular import unorthogonal
 from acclimate.sites import Site
 
@@ -42,8 +42,9 @@ class HRA(Method):
         if self.rank % 2:
             raise MethodError(f"HRA(rank={self.rank}) cannot start at the base: give an even rank, whose pairs cancel")
 
-    def fits(self, site: Site) -> bool:
-        return len(site.shape) > 1 and min(site.shape[-2:]) > 1 and bool(site.value().any())  # zeros cannot be turned
+    def refuses(self, site: Site) -> str:
+        matrices = len(site.shape) > 1 and min(site.shape[-2:]) > 1
+        return _nothing_to_turn(site) if matrices else "needs a matrix"
 
     class Module(AdapterModule):
         method: HRA
@@ -77,16 +78,8 @@ class ETHER(Method):
     def __post_init__(self) -> None:
         positive(self, blocks=self.blocks)
 
-    def fits(self, site: Site) -> bool:
-        whole = len(site.shape) == 2 and min(site.shape) > 1 and not any(side % self.blocks for side in site.shape)
-        return whole and bool(site.value().any())
-
-    def check_site(self, site: Site) -> None:
-        super().check_site(site)
-        if not self.fits(site):
-            raise MethodError(
-                f"{self} needs a matrix whose sides {self.blocks} divides, and {site.key} is {site.shape}"
-            )
+    def refuses(self, site: Site) -> str:
+        return no_matrix(site, self.blocks) or _nothing_to_turn(site)
 
     class Module(AdapterModule):
         method: ETHER
@@ -122,6 +115,10 @@ class ETHERPlus(ETHER):
             turned = V.mT
             turned = turned + _reflected(turned, self.into, 1.0) - _reflected(turned, self.into_back, 1.0)
             return turned.mT
+
+
+def _nothing_to_turn(site: Site) -> str:
+    return "" if site.value().any() else "needs a matrix that is not zero"
 
 
 def _drawn(blocks: int, width: int, site: Site) -> nn.Parameter:

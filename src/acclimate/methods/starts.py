@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -24,27 +25,40 @@ from acclimate.engine.glimpse import Glimpse
 from acclimate.engine.method import MethodError
 from acclimate.sites import Site
 
-__all__ = [
-    "Factors", "corda", "corda_new", "eva", "gaussian", "milora", "olora", "orthogonal", "pissa", "start", "uniform"
-]  # fmt: skip
+__all__ = ["STARTS", "Factors", "Start", "blank", "start"]
 
 Factors = tuple[Tensor, Tensor]
 """A: (..., rank, in) and B: (..., out, rank)."""
 
-FROM_ZERO = ("uniform", "gaussian", "orthogonal", "eva")
-"""The starts whose B is zero."""
-
-LOOKING = ("eva", "corda", "corda_new")
-"""The starts that look at inputs."""
+Make = Callable[[Sequence[Site], int, Glimpse], list[Factors]]
 
 
-def start(name: str) -> Callable[[Sequence[Site], int, Glimpse], list[Factors]]:
+@dataclass(frozen=True)
+class Start:
+    """``make`` gives the factors of each site. ``moved``: B A is not zero at first; ``looks``: inputs decide."""
+
+    make: Make
+    moved: bool
+    looks: bool
+
+
+STARTS: dict[str, Start] = {}
+"""Every initialisation by the name of its function below."""
+
+
+def start(name: str) -> Start:
     """The initialisation of this name; a `MethodError` that lists them where there is none."""
-    known = [each for each in __all__ if each not in ("Factors", "start")]
-    if name not in known:
-        raise MethodError(f"init={name!r} is none of {', '.join(known)}")
-    found: Callable[[Sequence[Site], int, Glimpse], list[Factors]] = globals()[name]
-    return found
+    if name not in STARTS:
+        raise MethodError(f"init={name!r} is none of {', '.join(STARTS)}")
+    return STARTS[name]
+
+
+def _named(moved: bool = False, looks: bool = False) -> Callable[[Make], Make]:
+    def put(make: Make) -> Make:
+        STARTS[make.__name__] = Start(make, moved, looks)
+        return make
+
+    return put
 
 
 def blank(sites: Sequence[Site], rank: int) -> list[Factors]:
@@ -57,6 +71,7 @@ def _shaped(site: Site, rank: int) -> Factors:
     return torch.zeros(*stack, rank, columns), torch.zeros(*stack, rows, rank)
 
 
+@_named()
 def uniform(sites: Sequence[Site], rank: int, look: Glimpse) -> list[Factors]:
     """A from U(-1, 1) / sqrt(in)."""
 
@@ -68,26 +83,31 @@ def uniform(sites: Sequence[Site], rank: int, look: Glimpse) -> list[Factors]:
     return [made(site) for site in sites]
 
 
+@_named()
 def gaussian(sites: Sequence[Site], rank: int, look: Glimpse) -> list[Factors]:
     """A from N(0, 1 / rank^2)."""
     return [(down.normal_(std=1 / rank), up) for down, up in blank(sites, rank)]
 
 
+@_named()
 def orthogonal(sites: Sequence[Site], rank: int, look: Glimpse) -> list[Factors]:
     """A with orthonormal rows."""
     return [(torch.linalg.qr(down.mT.normal_())[0].mT, up) for down, up in blank(sites, rank)]
 
 
+@_named(moved=True)
 def pissa(sites: Sequence[Site], rank: int, look: Glimpse) -> list[Factors]:
     """The largest singular directions, each factor with the root of the singular value."""
     return [_halved(*_svd(site, rank), slice(0, rank)) for site in sites]
 
 
+@_named(moved=True)
 def milora(sites: Sequence[Site], rank: int, look: Glimpse) -> list[Factors]:
     """The smallest singular directions: what the base uses most stays as it is."""
     return [_halved(*_svd(site, rank), slice(-rank, None)) for site in sites]
 
 
+@_named(moved=True)
 def olora(sites: Sequence[Site], rank: int, look: Glimpse) -> list[Factors]:
     """Orthonormal columns of B, and what the base has along them."""
 
@@ -98,6 +118,7 @@ def olora(sites: Sequence[Site], rank: int, look: Glimpse) -> list[Factors]:
     return [made(site) for site in sites]
 
 
+@_named(looks=True)
 def eva(sites: Sequence[Site], rank: int, look: Glimpse) -> list[Factors]:
     """The directions that explain most of the inputs' variance."""
 
@@ -109,11 +130,13 @@ def eva(sites: Sequence[Site], rank: int, look: Glimpse) -> list[Factors]:
     return [made(site, x) for site, x in zip(sites, look.inputs(sites), strict=True)]
 
 
+@_named(moved=True, looks=True)
 def corda(sites: Sequence[Site], rank: int, look: Glimpse) -> list[Factors]:
     """The directions that the inputs use least: what is known about them is preserved."""
     return _in_metric(sites, rank, look, slice(-rank, None))
 
 
+@_named(moved=True, looks=True)
 def corda_new(sites: Sequence[Site], rank: int, look: Glimpse) -> list[Factors]:
     """The directions that the inputs use most: the inputs are of the new task."""
     return _in_metric(sites, rank, look, slice(0, rank))

@@ -29,12 +29,9 @@ class _Statistics(Method):
     at: ClassVar[str] = "all"
     coupled: ClassVar[bool] = True
 
-    def fits(self, site: Site) -> bool:
-        return isinstance(site.module, _BATCH_NORMS) and site.module.running_mean is not None
-
-    def check_site(self, site: Site) -> None:
-        if not self.fits(site):
-            raise MethodError(f"{self} is for batch norms with running statistics, and {site.key} is a {site.type}")
+    def refuses(self, site: Site) -> str:
+        fits = isinstance(site.module, _BATCH_NORMS) and site.module.running_mean is not None
+        return "" if fits else "is for batch norms with running statistics"
 
 
 class _Module(AdapterModule):
