@@ -42,13 +42,13 @@ PROBES = [name for name, value in vars(probes).items() if isinstance(value, type
 METHODS: dict[str, Method] = {name: small(cls) for name, cls in methods().items() if not name.startswith("_")}
 
 
-def _first_with(face: str) -> Method:
+def _first_with(face: str) -> Method | None:
     having = [m for m in METHODS.values() if face in m.Module.faces]
-    return min(having, key=lambda m: (len(m.Module.faces), m.at == ""))
+    return min(having, key=lambda m: (len(m.Module.faces), m.at == ""), default=None)
 
 
-PER_FACE: dict[str, Method] = {face: _first_with(face) for face in FACES}
-"""For each face the plainest method that has it."""
+PER_FACE: dict[str, Method] = {face: method for face in FACES if (method := _first_with(face)) is not None}
+"""For each face the plainest method that has it; trees of adapters alone have the others, and laws of their own."""
 
 
 @dataclasses.dataclass(frozen=True)

@@ -13,8 +13,10 @@ import torch
 from table import Row, build, distance, outputs, place, rows_where, shake
 from torch import Tensor, nn
 
+from acclimate.engine import AdapterModule
 from acclimate.engine.batch import map_tensors
 from acclimate.engine.patch import hosts
+from acclimate.methods import LoRA
 
 _CALLS = frozenset({"output", "input", "around"})
 
@@ -80,3 +82,19 @@ def test_some_call_goes_the_cheap_way(row: Row) -> None:
         module.register_forward_pre_hook(lambda m, a, cheap=cheap: called.add(cheap))
     outputs(model, row.case.batch())
     assert used or True not in called
+
+
+@rows_where(lambda row: row.method.Module.factors is not AdapterModule.factors)
+@torch.no_grad()
+def test_factors_are_the_update(row: Row) -> None:
+    """Where a module says that its update is a product, its weight face adds that product to whatever W is."""
+    model = build(row.case).eval()
+    for _, module in shake(place(model, row)).modules():
+        module.double()
+        factors = module.factors()
+        if factors is None:
+            assert row.method.Module.weight is not LoRA.Module.weight
+            continue
+        down, up = factors
+        W = torch.randn(*up.shape[:-1], down.shape[-1], dtype=down.dtype, generator=torch.Generator().manual_seed(0))
+        assert torch.allclose(module.weight(W), W + up @ down, rtol=1e-10)

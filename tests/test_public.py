@@ -13,3 +13,11 @@ def test_sites_is_a_function_also_after_everything_is_imported() -> None:
     import acclimate.sites  # noqa: F401
 
     assert [site.key for site in acc.sites(Awkward())][:2] == ["weight.weight", "weight.bias"]
+
+
+def test_compose_is_a_function_too() -> None:
+
+    model = Awkward()
+    adapter = acc.attach(model, acc.Full(), at="weight.weight", name="a")
+    made = acc.compose(model, acc.Average("a"), name="b")
+    assert made.name == "b" and not adapter.enabled

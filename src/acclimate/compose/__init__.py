@@ -1,1 +1,44 @@
-"""To come."""
+"""Several adapters as one: trees of them as values, and rules that combine them into one plain adapter.
+
+The room is also the verb: ``acc.compose(model, Average("a", "b"))``.
+"""
+
+from __future__ import annotations
+
+import sys
+from types import ModuleType
+from typing import Any
+
+from acclimate.compose.average import Average, Parallel
+from acclimate.compose.bind import compose
+from acclimate.compose.fuse import Fuse
+from acclimate.compose.learned import Learned
+from acclimate.compose.nearest import Nearest, learn_prototypes
+from acclimate.compose.route import Route
+from acclimate.compose.split import Split
+from acclimate.compose.stack import Stack
+from acclimate.compose.tree import Composition, Leaf, compositions
+
+__all__ = [
+    "Average",
+    "Composition",
+    "Fuse",
+    "Leaf",
+    "Learned",
+    "Nearest",
+    "Parallel",
+    "Route",
+    "Split",
+    "Stack",
+    "compose",
+    "compositions",
+    "learn_prototypes",
+]
+
+
+class _Callable(ModuleType):
+    def __call__(self, *args: Any, **settings: Any) -> Any:
+        return compose(*args, **settings)
+
+
+sys.modules[__name__].__class__ = _Callable

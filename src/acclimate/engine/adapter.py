@@ -205,6 +205,13 @@ def attach(
     [(2, 4), (2, 2)]
     """
     taken(model, name)
+    parts, chosen = choose(model, method, at, data)
+    entry = Entry(name, parts, build(parts, chosen, Glimpse(model, data), seed))
+    return enter(model, entry, chosen)
+
+
+def choose(model: nn.Module, method: Methods, at: At | None, data: Any) -> tuple[list[Part], list[list[Site]]]:
+    """The sites that methods go to, each part with its own; the model is only looked at."""
     wanted = dict(method) if isinstance(method, Mapping) else {method: at}
     parts: list[Part] = []
     chosen: list[list[Site]] = []
@@ -218,14 +225,17 @@ def attach(
         }
         parts.append(Part(each, tuple(site.key for site in found), seen))
         chosen.append(measured)
-    modules = build(parts, chosen, Glimpse(model, data), seed)
-    entry = Entry(name, parts, modules)
+    return parts, chosen
+
+
+def enter(model: nn.Module, entry: Entry, chosen: list[list[Site]]) -> Adapter:
+    """Put modules that were made for these sites there, attached and enabled."""
     registry = registry_for(model)
-    place(model, registry, {site.key: site for found in chosen for site in found})
-    registry.entries[name] = entry
+    place(model, registry, {site.key: site for found in chosen for site in found}, entry)
+    registry.entries[entry.name] = entry
     hang(model, registry, entry)
     registry.refresh()
-    return Adapter(model, name)
+    return Adapter(model, entry.name)
 
 
 def taken(model: nn.Module, name: str) -> None:

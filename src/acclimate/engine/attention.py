@@ -42,6 +42,15 @@ def faced(
 
     ``kernel(q, k, v, mask, causal)`` is the base's; ``written_out(..., change)`` the same with its map exposed.
     """
+    for index, module in enumerate(modules):
+        if "among" in module.faces:
+
+            def inner(others: list[AdapterModule], at: int = index) -> Tensor:
+                chosen = [*modules[:at], *others, *modules[at + 1 :]]
+                return faced(chosen, kernel, q, k, v, mask, causal, written_out, scale)
+
+            y: Tensor = module.among(inner, q)  # type: ignore[operator]
+            return y
     for module in modules:
         if "queries" in module.faces:
             q = module.queries(q)  # type: ignore[operator]

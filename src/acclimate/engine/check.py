@@ -117,7 +117,7 @@ def _gradients(
             parameter.grad = None
         outputs = _run(model, batch)
         pulling = [y for y in outputs if y.requires_grad]
-        if not pulling:
+        if not pulling or not parameters:
             return set(), outputs
         total = sum(((y * torch.randn_like(y)).sum() for y in pulling), torch.zeros(()))
         given = torch.autograd.grad(total, parameters, allow_unused=True)

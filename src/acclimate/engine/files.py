@@ -70,7 +70,7 @@ def save(adapter: Adapter, path: Path) -> Path:
         "name": entry.name,
         "parts": [{**part.method.describe(), "sites": list(part.keys), "widths": part.widths} for part in entry.parts],
         "shared": shared,
-        "base": fingerprint(list(_found(adapter.model, entry.parts).values())),
+        "base": fingerprint(list(sites_of(adapter.model, entry.parts).values())),
         "sha256": digest(tensors),
     }
     return write(path, tensors, {"format": "pt", "acclimate": json.dumps(described)})
@@ -110,7 +110,7 @@ def read(path: Path, tensors: bool = True) -> tuple[dict[str, Any], dict[str, Te
         version, parts = described["format"], described["parts"]
         shapely = isinstance(parts, list) and all(_part(part) for part in parts) and isinstance(described["name"], str)
         shapely = shapely and isinstance(described["base"], dict) and isinstance(described["shared"], dict)
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise FileError(f"the header of {path} is damaged ({error}): get the file again from its source") from error
     if not shapely or version != FORMAT:
         raise FileError(f"{path} has format {version!r}, this version reads format {FORMAT}")
@@ -147,20 +147,32 @@ def load(model: nn.Module, path: str | Path, name: str | None = None, base: str 
     The model must have the sites the file names, in their shapes. Nothing changes if this raises.
     """
     path = Path(path)
+    own, parts, found, tensors = opened(model, path, base)
+    name = own if name is None else name
+    taken(model, name)
+    seat(model, name, parts, found, tensors, lambda expected: _same_names(path, expected, tensors))
+    return Adapter(model, name)
+
+
+def opened(
+    model: nn.Module, path: Path, base: str = "same"
+) -> tuple[str, list[Part], dict[str, Site], dict[str, Tensor]]:
+    """The name, the parts, the sites in this model, and the tensors of a file that was made for it."""
     if base not in ("same", "any"):
         raise ValueError(f"base={base!r} is neither 'same' nor 'any'")
     described, tensors = read(path)
-    name = described["name"] if name is None else name
-    taken(model, name)
-    parts = [
-        Part(
-            Method.from_description({k: v for k, v in part.items() if k not in ("sites", "widths")}),
-            tuple(part["sites"]),
-            dict(part.get("widths", {})),
-        )
-        for part in described["parts"]
-    ]
-    found = _found(model, parts, described["base"], path)
+    try:
+        parts = [
+            Part(
+                Method.from_description({k: v for k, v in part.items() if k not in ("sites", "widths")}),
+                tuple(part["sites"]),
+                dict(part.get("widths", {})),
+            )
+            for part in described["parts"]
+        ]
+    except RecursionError as error:
+        raise FileError(f"the header of {path} is nested too deep to be an adapter's") from error
+    found = sites_of(model, parts, described["base"], path)
     unknown = sorted(found.keys() - described["base"].keys())
     problems = [f"it does not say what {key} was" for key in unknown] or differences(found, described["base"])
     problems = problems if base == "same" else []
@@ -169,8 +181,7 @@ def load(model: nn.Module, path: str | Path, name: str | None = None, base: str 
         raise FileError(
             f"{path} was made for another base: {problems[0]}{more}; load it into its own base, or pass base='any'"
         )
-    seat(model, name, parts, found, tensors, lambda expected: _same_names(path, expected, tensors))
-    return Adapter(model, name)
+    return described["name"], parts, found, tensors
 
 
 def _same_names(path: Path, expected: Mapping[str, Tensor], tensors: Mapping[str, Tensor]) -> None:
@@ -185,7 +196,7 @@ def _same_names(path: Path, expected: Mapping[str, Tensor], tensors: Mapping[str
             )
 
 
-def _found(
+def sites_of(
     model: nn.Module, parts: list[Part], expected: Mapping[str, Any] | None = None, path: Path | None = None
 ) -> dict[str, Site]:
     sites = {s.key: s for kind in {part.method.kind for part in parts} for s in find(model, kind)}

@@ -6,11 +6,13 @@ A face is a function the engine calls at the right moment:
     bias(b) -> b               the bias beside it; ``b`` is None where the base has none
     input(x) -> x              the first argument of the module's call
     output(x, y) -> y          after the call; at a weight site it must equal the weight face
+    beside(x, y, W, b) -> y    after the call, for what needs the matrix and the bias that the call had
     around(call, *args)        the call itself, which may run on fewer tokens, twice or not at all
     queries(q) -> q            (rows, heads, tokens, width), before the attention
     keys_values(k, v) -> k, v  the same; they may get longer at their front
     attention_map(A) -> A      the map after its softmax, (rows, heads, queries, keys)
     attend(call, q, k, v, scale) -> y   the whole attention; ``call(q, k, v)`` is the base's, softmax(scale q k^T) v
+    among(run, q) -> y         the whole attention with other modules in this one's place: ``run([module, ...])``
 """
 
 from __future__ import annotations
@@ -30,11 +32,13 @@ if TYPE_CHECKING:
 
 __all__ = ["FACES", "AdapterModule", "Method", "MethodError", "methods"]
 
-FACES = ("weight", "bias", "input", "output", "around", "queries", "keys_values", "attention_map", "attend")
+FACES = (
+    "weight", "bias", "input", "output", "beside", "around", "queries", "keys_values", "attention_map", "attend", "among"
+)  # fmt: skip
 _FACES_OF: dict[Kind, tuple[str, ...]] = {
-    "weight": ("weight", "bias", "output"),
+    "weight": ("weight", "bias", "output", "beside"),
     "call": ("input", "output", "around"),
-    "attention": ("queries", "keys_values", "attention_map", "attend"),
+    "attention": ("queries", "keys_values", "attention_map", "attend", "among"),
 }
 
 
@@ -70,6 +74,10 @@ class AdapterModule(nn.Module):
     def build(self, site: Site) -> None:
         """Make the parameters for one site. The global random state is the caller's: draw from it freely."""
 
+    def factors(self) -> tuple[Tensor, Tensor] | None:
+        """The update as a product ``B A``, (A, B) of shapes (rank, in) and (out, rank), where it is one whatever W is."""
+        return None
+
     def observe(self, x: Tensor, y: Tensor, feedback: Tensor | None = None) -> None:
         """Learn from what passed, for methods that are updated by data and not by gradient."""
 
@@ -89,11 +97,13 @@ class Method:
     rates: ClassVar[Mapping[str, float]] = {}
     exceptions: ClassVar[Mapping[str, str]] = {}
     coupled: ClassVar[bool] = False
+    composes: ClassVar[bool] = False
+    """It acts through other adapters, which it is made of."""
     Module: ClassVar[type[AdapterModule]]
 
-    def __init_subclass__(cls) -> None:
+    def __init_subclass__(cls, init: bool = True) -> None:
         super().__init_subclass__()
-        dataclasses.dataclass(frozen=True, repr=False)(cls)
+        dataclasses.dataclass(init=init, frozen=True, repr=False)(cls)
         module = cls.__dict__.get("Module")
         if module is not None:
             module.__qualname__ = f"{cls.__qualname__}.Module"
@@ -117,6 +127,11 @@ class Method:
         ``look`` shows the model and the batch given to attach; None where the values will come from a file.
         """
         return [{} for _ in sites]
+
+    def make(self, sites: Sequence[Site], look: Glimpse | None) -> list[AdapterModule]:
+        """A module for each site."""
+        shared = self.share(sites, look)
+        return [self.Module(self, site, own) for site, own in zip(sites, shared, strict=True)]
 
     @property
     def looks(self) -> bool:
@@ -142,20 +157,27 @@ class Method:
         """The inverse of `describe`; the text may come from a stranger's file."""
         settings = dict(description)
         name = settings.pop("method", None)
-        found = methods().get(name) if isinstance(name, str) else None
+        found = _every().get(name) if isinstance(name, str) else None
         if found is None:
             known = ", ".join(sorted(methods()))
             raise MethodError(
                 f"no method is called {name!r}: known are {known}; import the package that defines it first"
             )
-        fields = {f.name for f in dataclasses.fields(found)}  # type: ignore[arg-type]
+        return found.revive(settings)
+
+    @classmethod
+    def revive(cls, settings: Mapping[str, Any]) -> Method:
+        """A method from the settings in its description."""
+        fields = {f.name for f in dataclasses.fields(cls)}  # type: ignore[arg-type]
         unknown = sorted(set(settings) - fields)
         if unknown:
-            raise MethodError(f"{name} has no setting {unknown[0]!r}: it has {', '.join(sorted(fields)) or 'none'}")
+            raise MethodError(
+                f"{cls.__name__} has no setting {unknown[0]!r}: it has {', '.join(sorted(fields)) or 'none'}"
+            )
         try:
-            return found(**{k: tuple(v) if isinstance(v, list) else v for k, v in settings.items()})
+            return cls(**{k: tuple(v) if isinstance(v, list) else v for k, v in settings.items()})
         except TypeError as error:
-            raise MethodError(f"{name} cannot be made of {settings}: {error}") from error
+            raise MethodError(f"{cls.__name__} cannot be made of {dict(settings)}: {error}") from error
 
     @property
     def signature(self) -> str:
@@ -164,6 +186,11 @@ class Method:
 
 def methods() -> dict[str, type[Method]]:
     """Every method there is, by name: a method exists by being a subclass, also in somebody else's package."""
+    return {name: cls for name, cls in _every().items() if not cls.composes}
+
+
+def _every() -> dict[str, type[Method]]:
+    import acclimate.compose
     import acclimate.methods  # noqa: F401
 
     found: dict[str, type[Method]] = {}

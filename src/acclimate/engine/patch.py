@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from acclimate.engine import context
 from acclimate.engine.context import chosen, remembered, row_plan
-from acclimate.engine.method import AdapterModule
+from acclimate.engine.method import AdapterModule, MethodError
 from acclimate.engine.registry import Entry, Registry
 from acclimate.sites import HOST, Layout, Site, raw
 from acclimate.sites.layout import layout_of
@@ -85,7 +85,7 @@ def split(slot: Slot, modules: list[AdapterModule]) -> int:
 
 def _after(slot: Slot, module: AdapterModule) -> bool:
     if "output" not in module.faces:
-        return False
+        return "beside" in module.faces and slot.layout.projects
     return slot.layout.projects if module.through == "project" else slot.layout.scales
 
 
@@ -113,6 +113,7 @@ def adapted(module: nn.Module, name: str, whole: bool, entries: tuple[Entry, ...
         modules = _at(host, entries, slot.key, device)
         if not whole:
             modules = modules[: split(slot, modules)]
+            _readable(slot, modules)
         value = _weigh(slot, modules, value) if name == slot.attribute else _bias(slot, modules, value)
     if value is not base and base is not None:
         assert value is not None
@@ -125,6 +126,16 @@ def adapted(module: nn.Module, name: str, whole: bool, entries: tuple[Entry, ...
 def _sharded(base: Tensor | None) -> bool:
     """Whether FSDP2 holds this at rest: it swaps shards by reading and setting the attribute, and means the base's."""
     return base is not None and hasattr(base, "_local_tensor")
+
+
+def _readable(slot: Slot, modules: list[AdapterModule]) -> None:
+    """Beneath what needs the whole weight, each module must be one."""
+    for module in modules:
+        if "beside" in module.faces:
+            raise MethodError(
+                f"{module.method} at {slot.key} acts on what passes, and what was attached after it needs the weight: "
+                "attach it last"
+            )
 
 
 def _weigh(slot: Slot, modules: list[AdapterModule], value: Tensor | None) -> Tensor | None:
@@ -176,12 +187,18 @@ def run(
         return call(*args, **kwargs)
     device = args[0].device if args and isinstance(args[0], Tensor) else None
     attention: list[AdapterModule] = []
-    late: list[AdapterModule] = []
+    late: list[Callable[..., Any]] = []
     around: list[AdapterModule] = []
     for slot in host.slots:
         modules = _at(host, entries, slot.key, device)
         if slot.kind == "weight":
-            late += modules[split(slot, modules) :]
+            cut = split(slot, modules)
+            for index, adapter in enumerate(modules[cut:], cut):
+                if "output" in adapter.faces:
+                    late.append(functools.partial(_inout, adapter))
+                else:
+                    beneath_it = functools.partial(_beneath_it, module, slot, entries, modules[cut:index])
+                    late.append(functools.partial(_beside, adapter, beneath_it))
         elif slot.kind == "call":
             around += modules
         else:
@@ -190,12 +207,18 @@ def run(
         from acclimate.engine.attention import through
 
         call = functools.partial(through, attention, module, host, call)
-    for adapter in late + around:
-        if "around" in adapter.faces:
-            call = functools.partial(adapter.around, call)  # type: ignore
-        else:
-            call = functools.partial(_inout, adapter, call)
+    for face in late:
+        call = functools.partial(face, call)
+    for adapter in around:
+        call = wrapped(adapter, call)
     return call(*args, **kwargs)
+
+
+def wrapped(adapter: AdapterModule, call: Callable[..., Any]) -> Callable[..., Any]:
+    """A call with an adapter around it, through whichever of its faces."""
+    if "around" in adapter.faces:
+        return functools.partial(adapter.around, call)  # type: ignore
+    return functools.partial(_inout, adapter, call)
 
 
 def _inout(adapter: AdapterModule, call: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
@@ -208,6 +231,24 @@ def _inout(adapter: AdapterModule, call: Callable[..., Any], *args: Any, **kwarg
         x = adapter.input(x)  # type: ignore[operator]
     y = call(x, *args[1:], **kwargs)
     return onto(y, lambda first: adapter.output(x, first)) if "output" in adapter.faces else y  # type: ignore[operator]
+
+
+def _beside(
+    adapter: AdapterModule, weights: Callable[[], tuple[Tensor, Tensor | None]], call: Callable[..., Any], x: Any,
+    *args: Any, **kwargs: Any,
+) -> Any:  # fmt: skip
+    y = call(x, *args, **kwargs)
+    return onto(y, lambda first: adapter.beside(x, first, *weights()))  # type: ignore[operator]
+
+
+def _beneath_it(
+    module: nn.Module, slot: Slot, entries: tuple[Entry, ...], before: list[AdapterModule]
+) -> tuple[Tensor, Tensor | None]:
+    """The matrix and the bias that a call had, with what acted on its output before."""
+    weight = _weigh(slot, before, adapted(module, slot.attribute, False, entries))
+    assert weight is not None
+    bias = None if slot.bias is None else _bias(slot, before, adapted(module, slot.bias, False, entries))
+    return slot.layout.matrix(weight), bias
 
 
 def _renamed(call: Callable[..., Any], name: str, x: Any, **kwargs: Any) -> Any:

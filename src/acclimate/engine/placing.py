@@ -26,8 +26,7 @@ def build(
     with torch.random.fork_rng(devices=[]), torch.no_grad():
         torch.manual_seed(seed)
         for index, (part, found) in enumerate(zip(parts, chosen, strict=True)):
-            for site, shared in zip(found, part.method.share(found, look), strict=True):
-                module = part.method.Module(part.method, site, shared)
+            for site, module in zip(found, part.method.make(found, look), strict=True):
                 if "bias" in module.faces and not site.biased and module.bias(None) is not None:  # type: ignore[operator]
                     raise MethodError(
                         f"{part.method} adds an offset, and {site.type} has no bias at {site.key} to hold it"
@@ -58,7 +57,7 @@ def seat(
         expected = entry.tensors()
         refuse(expected)
         registry = registry_for(model)
-        place(model, registry, found)
+        place(model, registry, found, entry)
         if expected:
             device = next(iter(expected.values())).device
             moved: dict[int, Tensor] = {}
@@ -78,14 +77,14 @@ def registry_for(model: nn.Module) -> Registry:
     return registry
 
 
-def place(model: nn.Module, registry: Registry, found: Mapping[str, Site]) -> None:
+def place(model: nn.Module, registry: Registry, found: Mapping[str, Site], entry: Entry) -> None:
     """Dress the modules that read these sites, and switch off the fused paths that would pass them by."""
     called: set[int] = set()
     try:
         for site in found.values():
             for index, reader in enumerate(site.readers):
                 dress(reader.module, reader.path, registry, slot_for(site, index))
-            if site.kind != "weight":
+            if any("weight" not in module.faces for _, module in entry.modules[site.key]):
                 called.add(id(site.module))
         if called:
             _switch_off(model, registry, called)

@@ -16,6 +16,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import ClassVar, Literal
 
+import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -108,6 +109,14 @@ class LoRA(Method):
         def weighed(self) -> Tensor:
             """B, with each of its columns as it counts."""
             return self.up
+
+        def factors(self) -> tuple[Tensor, Tensor] | None:
+            if type(self).weight is not LoRA.Module.weight:
+                return None  # a subclass that does more than add
+            up = self.method.scale * self.weighed()
+            if not self.moved:
+                return self.down, up
+            return torch.cat([self.down, self.down0], -2), torch.cat([up, -self.method.scale * self.up0], -1)
 
         def delta(self) -> Tensor:
             """The update, (out, in)."""

@@ -1,6 +1,6 @@
 """A recipe is the sentence filled in with a paper's defaults: methods at sites, a loss, a loop, a rule, players.
 
-A recipe is a function that returns a `Sentence` or an `Adaptation`; its parameters are what can be overridden. It is
+A recipe is a function that returns a `Sentence`, an `Adaptation` or a `Together`; its parameters are what can be overridden. It is
 found by being decorated, in any module of this room, and holds no mechanism of its own.
 """
 
@@ -23,7 +23,7 @@ from acclimate.players import Player
 from acclimate.rules import Rule
 from acclimate.sites import At
 
-__all__ = ["Finding", "Recipe", "RecipeError", "Result", "Sentence", "all_recipes", "recipe", "written"]
+__all__ = ["Finding", "Recipe", "RecipeError", "Result", "Sentence", "Together", "all_recipes", "recipe", "written"]
 
 
 class RecipeError(ValueError):
@@ -39,6 +39,16 @@ class Sentence:
     loop: Loop
     rule: Rule
     players: Sequence[Player] = ()
+
+
+@dataclass(frozen=True)
+class Together:
+    """Adapters that are there made one by ``join(model, names)``, and then taught, if there is a loss, in ``loop``."""
+
+    join: Callable[[nn.Module, Sequence[str]], Adapter]
+    loss: Loss | None = None
+    loop: Loop | None = None
+    rule: Rule | None = None
 
 
 @dataclass(frozen=True)
@@ -63,7 +73,7 @@ class Result:
     logits: Any = field(default=None, repr=False)
 
 
-Maker = Callable[..., Sentence | Adaptation]
+Maker = Callable[..., Sentence | Adaptation | Together]
 Claim = Callable[[Sequence[int], bool], Finding]
 
 
@@ -98,7 +108,7 @@ class Recipe:
         return replace(self, settings={**self.settings, **settings})
 
     @property
-    def made(self) -> Sentence | Adaptation:
+    def made(self) -> Sentence | Adaptation | Together:
         """What the recipe says, with its settings."""
         return self.make(**self.settings)
 
@@ -107,7 +117,7 @@ class Recipe:
         """The parts of a recipe that is taught by `fit`."""
         made = self.made
         if not isinstance(made, Sentence):
-            raise RecipeError(f"{self.name} runs on a stream: its parts are in .adaptation")
+            raise RecipeError(f"{self.name} is not taught from scratch: its parts are in .made")
         return made
 
     @property
@@ -145,7 +155,7 @@ class Recipe:
         takes: Mapping[str, str] | None = None,
         **given: Any,
     ) -> Result:
-        """Do it: ``train=``, ``source=`` and ``target=``, ``target=`` or ``stream=``, as the recipe needs.
+        """Do it: ``train=``, ``source=`` and ``target=``, ``target=``, ``stream=`` or ``adapters=``, as the recipe needs.
 
         ``eval`` is labelled data to score before and after; ``data`` one batch for methods that look at some first (by
         default the first that they are taught on).
@@ -155,6 +165,8 @@ class Recipe:
         made = self.made
         if isinstance(made, Adaptation):
             return self._streamed(model, made, given["stream"], name or self.name, seed, before)
+        if isinstance(made, Together):
+            return self._joined(model, made, given, before, eval, out, seed, progress, takes)
         taught = given if len(given) > 1 else next(iter(given.values()))
         if data is None and any(method.looks for method in made.method):
             feed = made.loop.open(taught, takes, seed)
@@ -164,6 +176,20 @@ class Recipe:
             model, taught, made.loss, made.loop, made.rule, made.players,
             seed=seed, out=out, progress=progress, takes=takes,
         )  # fmt: skip
+        after = None if eval is None else evaluate(model, eval, takes)
+        return Result(adapter, run, before, after)
+
+    def _joined(
+        self, model: nn.Module, made: Together, given: Mapping[str, Any], before: Score | None, eval: Any,
+        out: str | Path | None, seed: int, progress: bool | None, takes: Mapping[str, str] | None,
+    ) -> Result:  # fmt: skip
+        adapter, run = made.join(model, list(given["adapters"])), None
+        if made.loss is not None:
+            assert made.loop is not None and made.rule is not None
+            run = fit(
+                model, given["train"], made.loss, made.loop, made.rule,
+                seed=seed, out=out, progress=progress, takes=takes,
+            )  # fmt: skip
         after = None if eval is None else evaluate(model, eval, takes)
         return Result(adapter, run, before, after)
 
