@@ -11,6 +11,7 @@ from typing import Any
 
 from acclimate.compose.average import Average, Parallel
 from acclimate.compose.bind import compose
+from acclimate.compose.combine import NAMED, Combined, Rule, combine, extract, fold, rule
 from acclimate.compose.fuse import Fuse
 from acclimate.compose.learned import Learned
 from acclimate.compose.nearest import Nearest, learn_prototypes
@@ -20,7 +21,9 @@ from acclimate.compose.stack import Stack
 from acclimate.compose.tree import Composition, Leaf, compositions
 
 __all__ = [
+    "NAMED",
     "Average",
+    "Combined",
     "Composition",
     "Fuse",
     "Leaf",
@@ -28,11 +31,16 @@ __all__ = [
     "Nearest",
     "Parallel",
     "Route",
+    "Rule",
     "Split",
     "Stack",
+    "combine",
     "compose",
     "compositions",
+    "extract",
+    "fold",
     "learn_prototypes",
+    "rule",
 ]
 
 

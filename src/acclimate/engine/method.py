@@ -58,6 +58,8 @@ class AdapterModule(nn.Module):
     """What the output face at a weight asks of the module's call: that it is linear in the matrix, or only that
     factors on the matrix's rows are factors on the output's channels."""
     faces: ClassVar[frozenset[str]] = frozenset()
+    units: ClassVar[Mapping[str, int]] = {}
+    """For each parameter that hidden units own a slice of, their axis: units can change places and nothing else changes."""
 
     def __init_subclass__(cls) -> None:
         super().__init_subclass__()

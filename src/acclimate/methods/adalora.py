@@ -39,6 +39,7 @@ class AdaLoRA(LoRA):
         return found
 
     class Module(LoRA.Module):
+        units = {"down": -2, "up": -1, "values": -1}
         method: AdaLoRA
 
         def build(self, site: Site) -> None:

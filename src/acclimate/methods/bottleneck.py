@@ -59,6 +59,7 @@ class Bottleneck(Method):
 
     class Module(AdapterModule):
         method: Bottleneck
+        units = {"down": 0, "down_bias": 0, "up": 1}
 
         def build(self, site: Site) -> None:
             wide, narrow = site.width, self.method.width

@@ -35,6 +35,7 @@ class DyLoRA(LoRA):
             raise MethodError(f"keep={self.keep} cannot work: it lies between 1 and rank={self.rank}")
 
     class Module(LoRA.Module):
+        units = {}
         method: DyLoRA
 
         def weighed(self) -> Tensor:

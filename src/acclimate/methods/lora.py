@@ -94,6 +94,7 @@ class LoRA(Method):
 
     class Module(AdapterModule):
         broadcasts = True
+        units = {"down": -2, "up": -1}
         method: LoRA
         down: nn.Parameter  # (rank, in)
         up: nn.Parameter  # (out, rank)

@@ -47,6 +47,7 @@ class MultiLoRA(LoRA):
         return found
 
     class Module(LoRA.Module):
+        units = {}
         method: MultiLoRA
 
         def build(self, site: Site) -> None:
