@@ -16,7 +16,7 @@ from trees import BATCH, grow, network, planted
 
 import acclimate as acc
 from acclimate.compose import NAMED, Average, Rule, combine, compose, extract, fold, rule
-from acclimate.compose.combine import Update, gram, total, weigh
+from acclimate.compose.combination import Update, gram, total, weigh
 from acclimate.engine import FileError, MethodError
 
 

@@ -27,11 +27,11 @@ if TYPE_CHECKING:
         Rule,
         Split,
         Stack,
-        combine,
         extract,
         fold,
         learn_prototypes,
     )
+    from acclimate.compose.combination.combine import combine
     from acclimate.data import Batch, Batches, ClassBalanced, InOrder, LengthBuckets, Shuffled, as_batches, read
     from acclimate.engine import Adapter, AdapterModule, Method, adapters, attach, load, only
     from acclimate.engine.rows import rows

@@ -11,7 +11,7 @@ from typing import Any
 
 from acclimate.compose.average import Average, Parallel
 from acclimate.compose.bind import compose
-from acclimate.compose.combine import NAMED, Combined, Rule, combine, extract, fold, rule
+from acclimate.compose.combination import NAMED, Combined, Rule, combine, extract, fold, rule
 from acclimate.compose.fuse import Fuse
 from acclimate.compose.learned import Learned
 from acclimate.compose.nearest import Nearest, learn_prototypes

@@ -13,8 +13,8 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
-from acclimate.compose.combine.plain import Combined, plain
-from acclimate.compose.combine.update import Update
+from acclimate.compose.combination.plain import Combined, plain
+from acclimate.compose.combination.update import Update
 from acclimate.engine import MethodError
 from acclimate.engine.adapter import taken
 from acclimate.sites import Site, find

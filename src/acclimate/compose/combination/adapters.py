@@ -11,10 +11,10 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from acclimate.compose.combine.align import aligned
-from acclimate.compose.combine.plain import Combined, Parameters, plain
-from acclimate.compose.combine.rule import Rule
-from acclimate.compose.combine.update import Update
+from acclimate.compose.combination.align import aligned
+from acclimate.compose.combination.plain import Combined, Parameters, plain
+from acclimate.compose.combination.rule import Rule
+from acclimate.compose.combination.update import Update
 from acclimate.engine import Adapter, AdapterModule, MethodError
 from acclimate.engine.adapter import taken
 from acclimate.engine.files import sites_of

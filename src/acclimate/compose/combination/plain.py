@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from torch import Tensor, nn
 
-from acclimate.compose.combine.update import Update, total
+from acclimate.compose.combination.update import Update, total
 from acclimate.engine import Adapter, Method, MethodError
 from acclimate.engine.files import sites_of
 from acclimate.engine.placing import seat

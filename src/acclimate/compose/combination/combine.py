@@ -8,12 +8,12 @@ from typing import Any, overload
 
 from torch import nn
 
-from acclimate.compose.combine.adapters import combine_adapters
-from acclimate.compose.combine.extract import extract
-from acclimate.compose.combine.files import combine_files
-from acclimate.compose.combine.plain import Combined
-from acclimate.compose.combine.rule import Rule
-from acclimate.compose.combine.rule import rule as named
+from acclimate.compose.combination.adapters import combine_adapters
+from acclimate.compose.combination.extract import extract
+from acclimate.compose.combination.files import combine_files
+from acclimate.compose.combination.plain import Combined
+from acclimate.compose.combination.rule import Rule
+from acclimate.compose.combination.rule import rule as named
 from acclimate.engine import Adapter, MethodError
 
 __all__ = ["combine", "fold"]

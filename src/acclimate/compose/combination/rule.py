@@ -19,8 +19,8 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from acclimate.compose.combine import sparsify, weigh
-from acclimate.compose.combine.update import Update, gram, total
+from acclimate.compose.combination import sparsify, weigh
+from acclimate.compose.combination.update import Update, gram, total
 from acclimate.engine import MethodError
 
 __all__ = ["NAMED", "Rule", "rule"]

@@ -18,8 +18,8 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
-from acclimate.compose.combine.rule import Rule
-from acclimate.compose.combine.update import Update
+from acclimate.compose.combination.rule import Rule
+from acclimate.compose.combination.update import Update
 from acclimate.engine import FileError
 
 __all__ = ["combine_files"]

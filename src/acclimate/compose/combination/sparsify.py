@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 if TYPE_CHECKING:
-    from acclimate.compose.combine.rule import Rule
+    from acclimate.compose.combination.rule import Rule
 
 __all__ = ["WAYS"]
 
