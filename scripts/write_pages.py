@@ -85,7 +85,95 @@ def _public() -> list[tuple[str, type[Method]]]:
     return [(name, cls) for name, cls in own if not name.startswith("_")]
 
 
+def rule_page() -> str:
+    """The axes that combine adapters, models and checkpoints, and where everything that has a name lies on them."""
+    from acclimate.compose.combination import sparsify, weigh
+    from acclimate.compose.combination.peers import PEERS
+    from acclimate.compose.combination.rule import NAMED, Rule
+
+    axes = list(dataclasses.fields(Rule))
+    formula = (inspect.getdoc(importlib.import_module("acclimate.compose.combination.rule")) or "").split("\n\n")[1]
+    lines = [
+        "# Rules that combine",
+        "",
+        "Generated from the code by `python scripts/write_pages.py`; a test holds it to be up to date.",
+        "",
+        "`acc.combine(adapters_or_models_or_files, rule)` takes a name below, or any other point: `acc.Rule(...)`.",
+        "",
+        "```",
+        inspect.cleandoc(formula),
+        "```",
+        "",
+        "## The axes",
+        "",
+        *_ways("sparsify", sparsify),
+        *_ways("weigh", weigh),
+        "## Points that have a name",
+        "",
+        f"| rule | {' | '.join(f'`{field.name}`' for field in axes)} |",
+        f"|---|{'---|' * len(axes)}",
+    ]
+    for name, rule in NAMED.items():
+        lines.append(f"| `{name}` | {' | '.join(_setting(rule, field) for field in axes)} |")
+    lines += ["", "## What others call it", "", "| library | name | here | note |", "|---|---|---|---|"]
+    for peer in PEERS:
+        lines.append(f"| {peer.library} | {peer.name} | {_point(peer.rule, NAMED)} | {peer.note or '-'} |")
+    return "\n".join([*lines, ""])
+
+
+def _ways(axis: str, module: object) -> list[str]:
+    blocks = (inspect.getdoc(module) or "").split("\n\n")
+    return [
+        f"`{axis}`: {blocks[0].split(': ')[0].rstrip('.').lower()}",
+        "",
+        "```",
+        inspect.cleandoc(blocks[1]),
+        "```",
+        "",
+    ]
+
+
+def _setting(rule: object, field: dataclasses.Field[object]) -> str:
+    value = getattr(rule, field.name)
+    return "" if value == field.default else str(value)
+
+
+def _point(rule: object, named: dict[str, object]) -> str:
+    if rule is None:
+        return "-"
+    exact = [name for name, each in named.items() if each == rule]
+    if exact:
+        return f"`{exact[0]}`"
+    shown = [(f.name, getattr(rule, f.name), f.default) for f in dataclasses.fields(rule)]  # type: ignore[arg-type]
+    return f"`Rule({', '.join(f'{name}={value!r}' for name, value, default in shown if value != default)})`"
+
+
+def tree_page() -> str:
+    """The nodes of a composition: what each is, its settings, and what it does to a weight."""
+    from acclimate.compose import compositions
+
+    lines = [
+        "# Compositions",
+        "",
+        "Generated from the code by `python scripts/write_pages.py`; a test holds it to be up to date.",
+        "",
+        '`acc.compose(model, Route("a", Stack("b", "c.safetensors")))`: nodes over adapters, files, methods and other nodes.',
+        "",
+    ]
+    for name, cls in compositions().items():
+        about = (inspect.getdoc(importlib.import_module(cls.__module__)) or "").split("\n\n")
+        own = [f for f in dataclasses.fields(cls) if f.name not in ("children", "kind")]
+        settings = ", ".join(f"`{f.name}={f.default!r}`" for f in own) or "none"
+        steady = getattr(cls.Module, "steady", True)
+        folds = "folds into a weight, exactly" if steady else "acts on what passes: no weight can hold it"
+        lines += [f"## {name}", "", " ".join(about[0].split()), "", "```", inspect.cleandoc(about[1]), "```", ""]
+        lines += [f"Settings: {settings}. It {folds}.", ""]
+    return "\n".join(lines)
+
+
 PAGES = {
+    DOCS / "rules.md": rule_page,
+    DOCS / "compositions.md": tree_page,
     DOCS / "methods.md": method_page,
     SOURCE / "methods" / "__init__.py": method_room,
     SOURCE / "__init__.py": root,

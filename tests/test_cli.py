@@ -35,7 +35,7 @@ def example(command: str) -> list[str]:
 
 
 def test_the_commands_are_those_that_were_promised() -> None:
-    assert set(COMMANDS) == {"demo", "run", "recipes", "papers", "sites", "verify", "show"}
+    assert set(COMMANDS) == {"demo", "run", "recipes", "papers", "sites", "verify", "show", "combine"}
 
 
 @pytest.mark.parametrize("command", COMMANDS)
@@ -48,13 +48,16 @@ def test_every_help_has_an_example_that_the_command_accepts(command: str) -> Non
     known.make_context(command, list(words))  # raises on a word or an option that the command does not have
 
 
-@pytest.mark.parametrize("command", ["sites", "papers", "recipes", "run", "show"])
+@pytest.mark.parametrize("command", ["sites", "papers", "recipes", "run", "show", "combine"])
 def test_the_examples_work_in_a_folder_where_nothing_is(
     command: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
     if command == "show":
         assert call(*example("run")).exit_code == 0
+    if command == "combine":
+        for folder in ("one", "two"):
+            assert call(*example("run")[:-1], folder).exit_code == 0
     result = call(*example(command))
     assert result.exit_code == 0, result.stderr
     assert result.stdout.strip()
@@ -268,3 +271,63 @@ def test_run_adapts_and_keeps_the_adapter_beside_the_unadapted_score(workplace: 
     assert json.loads((workplace / "out" / "run.json").read_text()) == record
     shown = json.loads(call("show", record["adapter"], "--json").stdout)
     assert (shown["name"], shown["parts"][0]["settings"]["rank"]) == ("mine", 3)
+
+
+def _two_adapters(folder: Path) -> list[str]:
+    made = []
+    for seed in (0, 1):
+        model = acc.bench.pretrained()
+        adapter = acc.attach(model, acc.LoRA(rank=2), at="fc.weight", name="a", seed=seed)
+        with torch.no_grad():
+            for parameter in adapter.parameters():
+                parameter.add_(0.6 * torch.randn(parameter.shape, generator=torch.Generator().manual_seed(seed)))
+        made.append(str(adapter.save(folder / f"{seed}.safetensors")))
+    return made
+
+
+def test_combine_tries_every_rule_beside_each_adapter_and_the_unadapted_model(tmp_path: Path) -> None:
+    from acclimate.compose import NAMED
+
+    files = _two_adapters(tmp_path)
+    done = call("combine", *files, "--model", "acclimate.bench:pretrained", "--try", "--eval", "digits:test", "--json")
+    assert done.exit_code == 0, done.stderr
+    rows = {row["what"]: row for row in json.loads(done.stdout)["tried"]}
+    assert {"unadapted", "0: 0", "1: 1", *NAMED} <= set(rows)
+    scored = [row for row in rows.values() if not row["why not"]]
+    assert all(0 <= row[half] <= 1 for row in scored for half in ("on the half for choosing", "on the other half"))
+    assert len({row["on the other half"] for row in scored}) > 2
+    shown = call("combine", *files, "--model", "acclimate.bench:pretrained", "--try", "--eval", "digits:test").stdout
+    assert "unadapted" in shown and "had no part in the choice" in shown
+
+
+def test_combine_cuts_a_rank_and_says_what_it_costs(tmp_path: Path) -> None:
+    files, out = _two_adapters(tmp_path), tmp_path / "both.safetensors"
+    model = ("--model", "acclimate.bench:pretrained")
+    record = json.loads(call("combine", *files, *model, "--rank", "1", "--out", str(out), "--json").stdout)
+    assert 0 < record["error"] < 1 and record["methods"] == ["LoRA(rank=1)"] and out.exists()
+
+
+def test_combine_takes_checkpoints_without_a_model(tmp_path: Path) -> None:
+    from safetensors.torch import load_file
+
+    for name, value in {"a": 1.0, "b": 2.0}.items():
+        save_file({"w": torch.full((2,), value)}, tmp_path / f"{name}.safetensors")
+    names = [str(tmp_path / f"{name}.safetensors") for name in "ab"]
+    done = call("combine", *names, "--weights", "1,3", "--out", str(tmp_path / "m.safetensors"))
+    assert done.exit_code == 0, done.stderr
+    assert load_file(tmp_path / "m.safetensors")["w"].tolist() == [1.75, 1.75]
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["a.safetensors"], "give --out"),
+        (["a.safetensors", "--try"], "--model"),
+        (["a.safetensors", "--model", "m", "--try"], "--eval"),
+        (["a.safetensors", "--model", "m", "--base", "b", "--out", "c"], "--base is for checkpoints"),
+        (["a.safetensors", "--rule", "tis", "--out", "c"], "no rule 'tis'"),
+    ],
+)
+def test_combine_says_what_is_missing(words: list[str], said: str) -> None:
+    done = call("combine", *words)
+    assert done.exit_code == 2 and said in done.stderr

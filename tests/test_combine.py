@@ -392,3 +392,55 @@ def test_the_order_of_what_is_given_does_not_matter() -> None:
         some = THREE[:2]
         results = [_with(rule(name), list(order)) for order in itertools.permutations(some)]
         assert torch.allclose(results[0], results[1], atol=1e-4), name
+
+
+def test_searching_finds_the_weights_that_were_planted() -> None:
+    from acclimate.compose.combination.search import search
+
+    model, made = _two(acc.LoRA(rank=2), acc.DoRA(rank=2), acc.LoRA(rank=1))
+    x = _drawn(3, 40, 8)
+    target = compose(model, Average("a", "b", "c", weights=[0.9, -0.4, 0.0]), name="planted")
+    with torch.no_grad():
+        y = model(x)
+    target.detach()
+    before = {n: a.enabled for n, a in acc.adapters(model).items()}
+    found = search(made, lambda m: float((m(x) - y).square().mean()), tries=300, sparsity=0.0)
+    assert found == pytest.approx((0.9, -0.4, 0.0), abs=0.05)
+    assert {n: a.enabled for n, a in acc.adapters(model).items()} == before
+    assert found == search(made, lambda m: float((m(x) - y).square().mean()), tries=300, sparsity=0.0)
+
+
+def test_regrouped_ranks_are_the_sum_at_full_rank_whatever_their_order_and_sign() -> None:
+    from acclimate.compose.combination.regroup import grouped, regroup
+
+    model, made = _two(acc.LoRA(rank=2), acc.LoRA(rank=3))
+    x = _drawn(3, 5, 8)
+    regroup(made, rank=5, name="all", scale=1.0)
+    with torch.no_grad():
+        y = model(x)
+        acc.adapters(model)["all"].detach()
+        combine(made, "task_arithmetic", name="sum")
+        assert torch.allclose(model(x), y, atol=1e-5)
+    down, up = total(THREE, [1.0] * 3).factors
+    order, sign = torch.tensor([4, 2, 0, 5, 1, 3]), torch.tensor([1.0, -1, 1, -1, -1, 1])
+    other = Update(down=(down * sign[:, None])[order], up=(up * sign)[:, order])
+    assert grouped(Update(down=down, up=up), 6).rank == 6
+    near = Update(down=torch.cat([down, 1.01 * down]), up=torch.cat([up, 0.99 * up], 1))
+    assert torch.allclose(grouped(near, 6).dense(), near.dense(), atol=0.05)
+    assert torch.allclose(other.dense(), Update(down=down, up=up).dense(), atol=1e-5)
+
+
+def test_rules_are_tried_on_one_half_and_scored_on_the_other() -> None:
+    from acclimate.choose import try_rules
+
+    model, made = _two(acc.LoRA(rank=2), acc.LoRA(rank=3))
+    made[1].enable()
+    data = [(_drawn(i, 16, 8), torch.arange(16) % 8) for i in range(4)]
+    found = {each.what: each for each in try_rules(made, data)}
+    assert list(found)[:3] == ["unadapted", "a", "b"] and set(NAMED) < set(found)
+    assert all(each.held_out is not None and each.held_out.rows == 32 for each in found.values())
+    assert list(acc.adapters(model)) == ["a", "b"] and (made[0].enabled, made[1].enabled) == (False, True)
+    with acc.only(model, "b"):
+        from acclimate.loops import evaluate
+
+        assert found["b"].held_out == evaluate(model, [data[1], data[3]])

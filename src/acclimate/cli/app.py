@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from acclimate.cli import papers, recipes, run, show, sites, verify
+from acclimate.cli import combine, papers, recipes, run, show, sites, verify
 from acclimate.cli.sentences import Sentences
 
 __all__ = ["app"]
@@ -39,6 +39,7 @@ def _add(command: object, example: str) -> None:
 
 _add(demo, "acclimate demo --out first-look")
 _add(run.run, run.EXAMPLE)
+_add(combine.combine, combine.EXAMPLE)
 _add(sites.sites, sites.EXAMPLE)
 _add(show.show, show.EXAMPLE)
 _add(recipes.recipes, recipes.EXAMPLE)

@@ -20,7 +20,7 @@ from acclimate.sites import Site
 __all__ = ["Average", "Parallel"]
 
 
-class Average(Composition):
+class Average(Composition, init=False):
     """``weights``, one a child, need not add up to one: task arithmetic negates with them.
 
     >>> Average("a", "b", weights=[0.3, 0.7])
@@ -48,7 +48,7 @@ class Average(Composition):
             return self.share
 
 
-class Parallel(Average):
+class Parallel(Average, init=False):
     """All children beside each other, on the same input, their changes added.
 
     >>> Parallel("a", Average("b", "c")).shares

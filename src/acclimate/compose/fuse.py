@@ -23,7 +23,7 @@ from acclimate.sites import Site, linear
 __all__ = ["Fuse"]
 
 
-class Fuse(Composition):
+class Fuse(Composition, init=False):
     """``size`` is the width of queries and keys.
 
     >>> Fuse("a", "b").size

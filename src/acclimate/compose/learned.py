@@ -23,7 +23,7 @@ from acclimate.sites import Site
 __all__ = ["Learned"]
 
 
-class Learned(Composition):
+class Learned(Composition, init=False):
     """``each`` says what has a number of its own. ``start``: None is 1 / n.
 
     >>> Learned("a", "b", each="all").start is None

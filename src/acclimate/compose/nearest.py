@@ -29,7 +29,7 @@ from acclimate.sites import Site, find
 __all__ = ["Nearest", "learn_prototypes", "principal"]
 
 
-class Nearest(Composition):
+class Nearest(Composition, init=False):
     """``by="arrow"`` reads the prototypes from the adapters; for ``"centroid"`` call `learn_prototypes`.
 
     >>> Nearest("a", "b", top=1).by

@@ -24,7 +24,7 @@ from acclimate.sites import Site, linear
 __all__ = ["Route", "largest"]
 
 
-class Route(Composition):
+class Route(Composition, init=False):
     """``top`` children for each token or row (None: all of them).
 
     >>> Route("a", "b", top=1).grain

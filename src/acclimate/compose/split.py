@@ -15,7 +15,7 @@ from acclimate.engine import MethodError
 __all__ = ["Split"]
 
 
-class Split(Composition):
+class Split(Composition, init=False):
     """``at`` are the tokens at which the second and later children begin.
 
     >>> Split("prompt", "answer", begin=[16])

@@ -14,7 +14,7 @@ from acclimate.compose.tree import Composition
 __all__ = ["Stack"]
 
 
-class Stack(Composition):
+class Stack(Composition, init=False):
     """Children from the bottom to the top.
 
     >>> Stack("german", "ranking")

@@ -69,10 +69,11 @@ def _freeze(modules: Sequence[AdapterModule]) -> None:
                     inner.register_buffer(role, made.setdefault(id(parameter), parameter.detach()))
 
 
-class Composition(Method):
+class Composition(Method, init=False):
     """A node over ``children``: names of adapters, files, methods or further trees, until it is bound to a model.
 
-    A subclass has its settings as fields and a `Node` as its ``Module``.
+    A subclass has its settings as fields and a `Node` as its ``Module``; ``init=False`` in its head tells type checkers that
+    children are given one by one.
     """
 
     children: tuple[Any, ...] = ()
@@ -81,8 +82,8 @@ class Composition(Method):
     composes: ClassVar[bool] = True
     exceptions = {"identity": "it acts as the adapters in it do"}
 
-    def __init_subclass__(cls) -> None:
-        super().__init_subclass__(init=False)
+    def __init_subclass__(cls, init: bool = False) -> None:
+        super().__init_subclass__(init=init)
 
     def __init__(self, *children: Any, **settings: Any) -> None:
         fields = {f.name: f.default for f in dataclasses.fields(self) if f.name != "children"}  # type: ignore[arg-type]

@@ -128,10 +128,6 @@ def _averaged(adapters: Sequence[Adapter], rule: Rule, shares: Sequence[float]) 
             raise MethodError(
                 f"{method} at {key} is a composition of what no weight can do, so it stays one: compose it further"
             )
-        if not rule.linear or rule.weigh != "given":
-            raise MethodError(
-                f"{method} at {key} is no change of a weight, so it can only be averaged: use rule='linear'"
-            )
         each = [_tensors(adapter, key) for adapter in adapters]
         if any(methods != [method] for methods, _ in each):
             raise MethodError(
@@ -139,6 +135,10 @@ def _averaged(adapters: Sequence[Adapter], rule: Rule, shares: Sequence[float]) 
                 "compose Average(...) instead"
             )
         tensors = [roles for _, roles in each]
+        if tensors[0] and (not rule.linear or rule.weigh != "given"):
+            raise MethodError(
+                f"{method} at {key} is no change of a weight, so it can only be averaged: use rule='linear'"
+            )
         if rule.align == "transport":
             tensors = aligned(tensors, method.Module.units)
         made.setdefault(method, {})[key] = {
