@@ -10,23 +10,26 @@ import torch
 from models import bert, seeded
 from torch import Tensor, nn
 
-from acclimate.bench import shift
+from acclimate.bench import relearn, shift
 from acclimate.bench.convnet import pretrained
 from acclimate.bench.digits import digits
+from acclimate.bench.experts import LAYERS
 from acclimate.data import as_batches
 from acclimate.engine import adapters, attach
 from acclimate.loops import Adaptation
 from acclimate.loops import stream as open_stream
-from acclimate.methods import BatchStatistics
+from acclimate.methods import BatchStatistics, LoRA
 from acclimate.players import ImageAugmentation
 from acclimate.recipes import Recipe, RecipeError, Sentence, all_recipes, recipe
 from acclimate.recipes.papers import papers
-from acclimate.recipes.recipe import fitting
+from acclimate.recipes.recipe import Together, fitting
 from acclimate.recipes.shifted import least_gain
 
 RECIPES = all_recipes()
 EXPECTED = {"cotta", "dann", "lame", "lora", "prior", "self-learning", "shot", "tent"}
-KINDS = [{"train"}, {"source", "target"}, {"target"}, {"stream"}, {"source"}, set()]
+KINDS = [
+    {"train"}, {"source", "target"}, {"target"}, {"stream"}, {"source"}, {"adapters"}, {"adapters", "train"}, set()
+]  # fmt: skip
 TINY = {"epochs": 1, "classes": 3, "rank": 2, "width": 4, "length": 2, "views": 1}
 OTHER = {
     "classes": 5,
@@ -45,6 +48,8 @@ OTHER = {
     "norms": False,
     "preserve": False,
     "tied": "both",
+    "each": "all",
+    "start": 0.25,
 }
 """For settings that cannot simply be doubled: a value that no default has."""
 
@@ -57,11 +62,33 @@ def tiny(each: Recipe) -> Recipe:
 
 def model_for(each: Recipe) -> nn.Module:
     """Labelled recipes come from language and put a head on an encoder; the others have a classifier that exists."""
+    if isinstance(each.made, Together):
+        return among_adapters()
     return seeded(bert) if each.needs == {"train"} else pretrained()
 
 
+def among_adapters() -> nn.Module:
+    """A network with adapters that act, each as drawn."""
+    model = relearn.network()
+    for seed, name in enumerate(data_for("adapters")):
+        adapter = attach(model, LoRA(rank=2), at=LAYERS, name=name, seed=seed)
+        drawn = torch.Generator().manual_seed(seed)
+        with torch.no_grad():
+            for tensor in adapter.tensors().values():
+                tensor.copy_(torch.randn(tensor.shape, generator=drawn) / 8)
+    return model
+
+
 @functools.cache
-def data_for(kind: str) -> Any:
+def data_for(kind: str, together: bool = False) -> Any:
+    """For adapters their names, each with what it is for."""
+    if kind == "adapters":
+        return {
+            name: relearn.known("train")[0][:8] * scale for name, scale in {"one": 1, "two": -1, "three": 2}.items()
+        }
+    if kind == "train" and together:
+        images, labels = relearn.rearranged("train")
+        return images[:48], labels[:48]
     if kind == "train":
         drawn = torch.Generator().manual_seed(0)
         ids = torch.randint(3, 50, (24, 7), generator=drawn)
@@ -101,11 +128,18 @@ def test_its_defaults_are_a_sentence_in_a_loop_over_what_it_needs(name: str) -> 
     if each.needs == {"stream"}:
         assert isinstance(each.made, Adaptation)
         assert each.adaptation == each.made
-        with pytest.raises(RecipeError, match=f"{name} runs on a stream"):
+        with pytest.raises(RecipeError, match=f"{name} is not taught from scratch"):
             _ = each.sentence
     else:
-        assert isinstance(each.made, Sentence)
-        assert set(each.sentence.loop.data) == each.needs
+        made = each.made
+        assert isinstance(made, Sentence | Together)
+        taught = set(made.loop.data) if made.loop else set()
+        assert taught == each.needs - {"adapters"}
+        if isinstance(made, Together):
+            assert "adapters" in each.needs or taught
+            assert (made.loss is None) == (made.loop is None) == (made.rule is None)
+            with pytest.raises(RecipeError, match=f"{name} is not taught from scratch"):
+                _ = each.sentence
         with pytest.raises(RecipeError, match=f"{name} does not run on a stream"):
             _ = each.adaptation
 
@@ -143,11 +177,12 @@ def test_data_that_it_does_not_take_is_refused_with_recipes_that_do(name: str, g
         assert name in fitting(given)
         return
     model = model_for(each)
+    held = list(adapters(model))
     with pytest.raises(RecipeError, match=" and ".join(sorted(each.needs))) as error:
         each.run(model, **dict.fromkeys(given, ([], [])))
     assert name not in fitting(given)
     assert all(would in str(error.value) for would in fitting(given))
-    assert not adapters(model)
+    assert list(adapters(model)) == held
 
 
 def outcome(each: Recipe, seed: int) -> tuple[dict[str, Tensor], dict[str, Tensor], nn.Module]:
@@ -159,7 +194,17 @@ def outcome(each: Recipe, seed: int) -> tuple[dict[str, Tensor], dict[str, Tenso
         images, _ = data_for("stream")
         answers = torch.cat(list(live.over(images.split(32))))
         return start, {**live.adapter.tensors(), "answers": answers}, model
-    data = {kind: data_for(kind) for kind in each.needs}
+    made = each.made
+    data = {kind: data_for(kind, isinstance(made, Together)) for kind in each.needs}
+    if isinstance(made, Together):
+        start = {}  # nothing learns: the tree is what it is
+        if made.loss is not None:
+            fresh = made.join(model_for(each), data.get("adapters", ()), name=each.name, seed=seed)
+            start = {key: tensor.clone() for key, tensor in fresh.tensors().items()}
+        done = each.run(model, seed=seed, progress=False, **data)
+        assert done.adapter.name == each.name
+        assert (done.run is not None and done.run.finished) == (made.loss is not None)
+        return start, done.adapter.tensors(), model
     looking = any(method.looks for method in each.sentence.method)
     first = next(iter(as_batches(data["train"]))).inputs if looking else None
     fresh = attach(model_for(each), dict(each.sentence.method), name=each.name, data=first, seed=seed)
@@ -170,23 +215,36 @@ def outcome(each: Recipe, seed: int) -> tuple[dict[str, Tensor], dict[str, Tenso
     return start, done.adapter.tensors(), model
 
 
+@every
+def test_what_a_recipe_makes_of_adapters_leaves_them_as_they_were(name: str) -> None:
+    each = tiny(RECIPES[name])
+    if isinstance(each.made, Together) and "adapters" in each.needs:
+        before = {name: dict(adapter.tensors()) for name, adapter in adapters(model_for(each)).items()}
+        model = outcome(each, seed=1)[2]
+        assert all(same(tensors, adapters(model)[name].tensors()) for name, tensors in before.items())
+
+
 def same(one: dict[str, Tensor], two: dict[str, Tensor]) -> bool:
     return one.keys() == two.keys() and all(torch.equal(one[key], two[key]) for key in one)
+
+
+def stripped(model: nn.Module) -> nn.Module:
+    for adapter in list(adapters(model).values()):
+        adapter.detach()
+    return model
 
 
 @every
 def test_a_run_repeats_to_the_bit_learns_something_and_leaves_the_base_alone(name: str) -> None:
     each = tiny(RECIPES[name])
-    base = {key: tensor.clone() for key, tensor in model_for(each).state_dict().items()}
+    base = {key: tensor.clone() for key, tensor in stripped(model_for(each)).state_dict().items()}
     start, first, model = outcome(each, seed=1)
     again = outcome(each, seed=1)[1]
     assert same(first, again)
     if start:
         assert any(not torch.equal(start[key], first[key]) for key in start)
         assert not same(first, outcome(each, seed=2)[1]) or each.needs == {"stream"}
-    for adapter in list(adapters(model).values()):
-        adapter.detach()
-    assert same(base, dict(model.state_dict()))
+    assert same(base, dict(stripped(model).state_dict()))
 
 
 def test_a_recipe_by_another_name_is_refused_with_near_misses() -> None:

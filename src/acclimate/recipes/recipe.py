@@ -9,13 +9,14 @@ from __future__ import annotations
 import importlib
 import inspect
 import pkgutil
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from torch import nn
 
+from acclimate.compose import Composition, compose
 from acclimate.engine import Adapter, Method, attach
 from acclimate.loops import Adaptation, Loop, Run, Score, evaluate, fit, stream
 from acclimate.losses import Loss
@@ -23,7 +24,19 @@ from acclimate.players import Player
 from acclimate.rules import Rule
 from acclimate.sites import At
 
-__all__ = ["Finding", "Recipe", "RecipeError", "Result", "Sentence", "Together", "all_recipes", "recipe", "written"]
+__all__ = [
+    "Finding",
+    "Join",
+    "Recipe",
+    "RecipeError",
+    "Result",
+    "Sentence",
+    "Together",
+    "Tree",
+    "all_recipes",
+    "recipe",
+    "written",
+]
 
 
 class RecipeError(ValueError):
@@ -41,11 +54,29 @@ class Sentence:
     players: Sequence[Player] = ()
 
 
+class Join(Protocol):
+    """How adapters become one: a value, so that two recipes can be compared. ``adapters`` are names and files; where it
+    is a mapping, each has data of its own."""
+
+    def __call__(self, model: nn.Module, adapters: Collection[Any], name: str, seed: int) -> Adapter: ...
+
+
+@dataclass(frozen=True)
+class Tree:
+    """One node over all of them: ``compose(model, node(*adapters, **settings))``."""
+
+    node: type[Composition]
+    settings: Mapping[str, Any] = field(default_factory=dict)
+
+    def __call__(self, model: nn.Module, adapters: Collection[Any], name: str = "tree", seed: int = 0) -> Adapter:
+        return compose(model, self.node(*adapters, **self.settings), name=name, seed=seed)  # type: ignore[arg-type]
+
+
 @dataclass(frozen=True)
 class Together:
-    """Adapters that are there made one by ``join(model, names)``, and then taught, if there is a loss, in ``loop``."""
+    """Adapters that are there made one by ``join``, and then taught, if there is a loss, in ``loop``."""
 
-    join: Callable[[nn.Module, Sequence[str]], Adapter]
+    join: Join
     loss: Loss | None = None
     loop: Loop | None = None
     rule: Rule | None = None
@@ -166,7 +197,7 @@ class Recipe:
         if isinstance(made, Adaptation):
             return self._streamed(model, made, given["stream"], name or self.name, seed, before)
         if isinstance(made, Together):
-            return self._joined(model, made, given, before, eval, out, seed, progress, takes)
+            return self._joined(model, made, given, name or self.name, before, eval, out, seed, progress, takes)
         taught = given if len(given) > 1 else next(iter(given.values()))
         if data is None and any(method.looks for method in made.method):
             feed = made.loop.open(taught, takes, seed)
@@ -180,10 +211,10 @@ class Recipe:
         return Result(adapter, run, before, after)
 
     def _joined(
-        self, model: nn.Module, made: Together, given: Mapping[str, Any], before: Score | None, eval: Any,
+        self, model: nn.Module, made: Together, given: Mapping[str, Any], name: str, before: Score | None, eval: Any,
         out: str | Path | None, seed: int, progress: bool | None, takes: Mapping[str, str] | None,
     ) -> Result:  # fmt: skip
-        adapter, run = made.join(model, list(given["adapters"])), None
+        adapter, run = made.join(model, given.get("adapters", ()), name, seed), None
         if made.loss is not None:
             assert made.loop is not None and made.rule is not None
             run = fit(
