@@ -21,6 +21,7 @@ from acclimate.loops import stream as open_stream
 from acclimate.methods import BatchStatistics, LoRA
 from acclimate.players import ImageAugmentation
 from acclimate.recipes import Recipe, RecipeError, Sentence, all_recipes, recipe
+from acclimate.recipes.extracted import Searched
 from acclimate.recipes.papers import papers
 from acclimate.recipes.recipe import Together, fitting
 from acclimate.recipes.shifted import least_gain
@@ -30,8 +31,10 @@ EXPECTED = {"cotta", "dann", "lame", "lora", "prior", "self-learning", "shot", "
 KINDS = [
     {"train"}, {"source", "target"}, {"target"}, {"stream"}, {"source"}, {"adapters"}, {"adapters", "train"}, set()
 ]  # fmt: skip
-TINY = {"epochs": 1, "classes": 3, "rank": 2, "width": 4, "length": 2, "views": 1}
+TINY = {"tries": 8, "epochs": 1, "classes": 3, "rank": 2, "width": 4, "length": 2, "views": 1}
 OTHER = {
+    "align": "none",
+    "normalise": True,
     "classes": 5,
     "lr": 0.007,
     "alpha": 3.0,
@@ -134,6 +137,7 @@ def test_its_defaults_are_a_sentence_in_a_loop_over_what_it_needs(name: str) -> 
         made = each.made
         assert isinstance(made, Sentence | Together)
         taught = set(made.loop.data) if made.loop else set()
+        taught |= {"train"} if isinstance(made, Together) and isinstance(made.join, Searched) else set()
         assert taught == each.needs - {"adapters"}
         if isinstance(made, Together):
             assert "adapters" in each.needs or taught

@@ -56,9 +56,9 @@ class Sentence:
 
 class Join(Protocol):
     """How adapters become one: a value, so that two recipes can be compared. ``adapters`` are names and files; where it
-    is a mapping, each has data of its own."""
+    is a mapping, each has data of its own. ``data`` is what the recipe is given to learn from."""
 
-    def __call__(self, model: nn.Module, adapters: Collection[Any], name: str, seed: int) -> Adapter: ...
+    def __call__(self, model: nn.Module, adapters: Collection[Any], name: str, seed: int, data: Any) -> Adapter: ...
 
 
 @dataclass(frozen=True)
@@ -68,7 +68,9 @@ class Tree:
     node: type[Composition]
     settings: Mapping[str, Any] = field(default_factory=dict)
 
-    def __call__(self, model: nn.Module, adapters: Collection[Any], name: str = "tree", seed: int = 0) -> Adapter:
+    def __call__(
+        self, model: nn.Module, adapters: Collection[Any], name: str = "tree", seed: int = 0, data: Any = None
+    ) -> Adapter:
         return compose(model, self.node(*adapters, **self.settings), name=name, seed=seed)  # type: ignore[arg-type]
 
 
@@ -214,7 +216,7 @@ class Recipe:
         self, model: nn.Module, made: Together, given: Mapping[str, Any], name: str, before: Score | None, eval: Any,
         out: str | Path | None, seed: int, progress: bool | None, takes: Mapping[str, str] | None,
     ) -> Result:  # fmt: skip
-        adapter, run = made.join(model, given.get("adapters", ()), name, seed), None
+        adapter, run = made.join(model, given.get("adapters", ()), name, seed, given.get("train")), None
         if made.loss is not None:
             assert made.loop is not None and made.rule is not None
             run = fit(

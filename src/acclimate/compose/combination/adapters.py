@@ -54,6 +54,7 @@ def combine_adapters(
     return done
 
 
+@torch.no_grad()
 def updates(adapter: Adapter) -> dict[str, Update]:
     """What an adapter adds to each weight, and bias, that it changes."""
     found: dict[str, Update] = {}

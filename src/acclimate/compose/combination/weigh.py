@@ -1,7 +1,7 @@
 """How much each update counts: one function a way, of the updates' inner products alone, so that no matrix is formed.
 
     given        as given
-    slerp        sin((1 - t) a) / sin a  and  sin(t a) / sin a, for the angle a between two, t the second's share
+    slerp        sin((1 - t) a) / sin a  and  sin(t a) / sin a, for the angle a between two, t the second's share; karcher for more
     karcher      the mean on the sphere of directions, times the mean length, as a combination of the updates
     stock        t / n each, t = n c / (1 + (n - 1) c), c the mean cosine: what is common to fine-tunes of one task
     similarity   softmax of the mean cosine with the others, times n and the given weights' mean
@@ -36,7 +36,7 @@ def given(gram: Tensor, weights: Tensor) -> Tensor:
 
 def slerp(gram: Tensor, weights: Tensor) -> Tensor:
     if len(weights) != 2:
-        raise ValueError(f"slerp goes between two, and {len(weights)} were given: use weigh='karcher'")
+        return karcher(gram, weights)
     t = float(weights[1] / weights.sum())
     angle = math.acos(float(_cosines(gram)[0, 1]))
     if math.sin(angle) < 1e-8:
