@@ -35,7 +35,7 @@ def example(command: str) -> list[str]:
 
 
 def test_the_commands_are_those_that_were_promised() -> None:
-    assert set(COMMANDS) == {"demo", "run", "recipes", "papers", "sites", "verify", "show", "combine"}
+    assert set(COMMANDS) == {"demo", "run", "recipes", "papers", "sites", "verify", "show", "combine", "bench"}
 
 
 @pytest.mark.parametrize("command", COMMANDS)
@@ -48,7 +48,7 @@ def test_every_help_has_an_example_that_the_command_accepts(command: str) -> Non
     known.make_context(command, list(words))  # raises on a word or an option that the command does not have
 
 
-@pytest.mark.parametrize("command", ["sites", "papers", "recipes", "run", "show", "combine"])
+@pytest.mark.parametrize("command", ["sites", "papers", "recipes", "run", "show", "combine", "bench"])
 def test_the_examples_work_in_a_folder_where_nothing_is(
     command: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -331,3 +331,9 @@ def test_combine_takes_checkpoints_without_a_model(tmp_path: Path) -> None:
 def test_combine_says_what_is_missing(words: list[str], said: str) -> None:
     done = call("combine", *words)
     assert done.exit_code == 2 and said in done.stderr
+
+
+def test_a_bench_without_its_data_is_skipped_in_a_sentence() -> None:
+    done = call("bench", "rules", "--data", "nowhere")
+    assert done.exit_code == 0 and "skipped" in done.stdout
+    assert "there are" in call("bench", "nothing", "--data", "nowhere").stderr

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from acclimate.cli import combine, papers, recipes, run, show, sites, verify
+from acclimate.cli import bench, combine, papers, recipes, run, show, sites, verify
 from acclimate.cli.sentences import Sentences
 
 __all__ = ["app"]
@@ -45,3 +45,4 @@ _add(show.show, show.EXAMPLE)
 _add(recipes.recipes, recipes.EXAMPLE)
 _add(papers.papers, papers.EXAMPLE)
 _add(verify.verify, verify.EXAMPLE)
+_add(bench.bench, bench.EXAMPLE)

@@ -28,7 +28,7 @@ Way = Callable[[Tensor, "Rule", torch.Generator], Tensor]
 def _largest(values: Tensor, count: int) -> Tensor:
     """A mask of the ``count`` largest of each row of (n, elements)."""
     mask = torch.zeros_like(values, dtype=torch.bool)
-    return mask.scatter(-1, values.topk(count, -1).indices, True) if count else mask
+    return mask.scatter(-1, values.topk(count, -1, sorted=False).indices, True) if count else mask
 
 
 def _count(density: float, of: int) -> int:

@@ -59,15 +59,15 @@ class Update:
             u, s, v = torch.linalg.svd(self.whole.double(), full_matrices=False)
         else:
             down, up = self.factors
-            q, r = torch.linalg.qr(up.double())
-            p, t = torch.linalg.qr(down.double().mT)
-            u, s, v = torch.linalg.svd(r @ t.mT)
-            u, v = q @ u, v @ p.mT
+            q, r = torch.linalg.qr(up)
+            p, t = torch.linalg.qr(down.mT)
+            u, s, v = torch.linalg.svd(r.double() @ t.double().mT)
+            root = s[..., :rank].sqrt()
+            inner_up, inner_down = u[..., :, :rank] * root.unsqueeze(-2), root.unsqueeze(-1) * v[..., :rank, :]
+            return Update(down=inner_down.to(p) @ p.mT, up=q @ inner_up.to(q))
         root = s[..., :rank].sqrt()
-        like = torch.float32
-        return Update(
-            down=(root.unsqueeze(-1) * v[..., :rank, :]).to(like), up=(u[..., :, :rank] * root.unsqueeze(-2)).to(like)
-        )
+        down, up = root.unsqueeze(-1) * v[..., :rank, :], u[..., :, :rank] * root.unsqueeze(-2)
+        return Update(down=down.float(), up=up.float())
 
 
 def total(updates: Sequence[Update], weights: Sequence[float] | Tensor) -> Update:
