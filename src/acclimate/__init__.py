@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
-    from acclimate import compose, data, engine, loops, losses, methods, players, recipes, rules, sites
+    from acclimate import data, engine, loops, losses, methods, players, recipes, rules, sites
     from acclimate.compose import (
         Average,
         Composition,
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
         fold,
         learn_prototypes,
     )
+    from acclimate.compose.bind import compose
     from acclimate.compose.combination.combine import combine
     from acclimate.data import Batch, Batches, ClassBalanced, InOrder, LengthBuckets, Shuffled, as_batches, read
     from acclimate.engine import Adapter, AdapterModule, Method, adapters, attach, load, only
