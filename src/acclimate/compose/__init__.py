@@ -9,6 +9,7 @@ import sys
 from types import ModuleType
 from typing import Any
 
+from acclimate.compose.alike import groups, likeness
 from acclimate.compose.average import Average, Parallel
 from acclimate.compose.bind import compose
 from acclimate.compose.fuse import Fuse
@@ -32,7 +33,9 @@ __all__ = [
     "Stack",
     "compose",
     "compositions",
+    "groups",
     "learn_prototypes",
+    "likeness",
 ]
 
 
