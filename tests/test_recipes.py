@@ -54,6 +54,7 @@ OTHER = {
     "grain": "row",
     "top": 3,
     "experts": (1, 2),
+    "block": "Stack",
 }
 """For settings that cannot simply be doubled: a value that no default has."""
 
