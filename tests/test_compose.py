@@ -26,7 +26,9 @@ from acclimate.compose import (
     Stack,
     compose,
     compositions,
+    groups,
     learn_prototypes,
+    likeness,
 )
 from acclimate.engine import MergeError, MethodError
 
@@ -226,6 +228,42 @@ def test_centroids_are_the_mean_inputs_of_each_adapters_data() -> None:
     assert torch.allclose(node.prototypes[1], X[2:].flatten(0, 1).mean(0), atol=1e-6)
     with pytest.raises(MethodError, match="no child 'z'"):
         learn_prototypes(made, {"z": X})
+
+
+@torch.no_grad()
+def test_likeness_is_the_cosine_of_the_updates() -> None:
+    model = network()
+    for name, (method, at) in {
+        "a": (acc.LoRA(rank=3), ("first.weight", "last.weight")),
+        "b": (acc.LoRA(rank=1, alpha=4), "first.weight"),
+        "c": (acc.LoRA(rank=2, init="pissa"), "last.weight"),
+    }.items():
+        made = acc.attach(model, method, at=at, name=name)
+        for parameter in made.parameters():
+            parameter.add_(torch.randn(parameter.shape, generator=torch.Generator().manual_seed(len(name))))
+    held = [acc.adapters(model)[name] for name in "abc"]
+    whole = torch.zeros(3, 8 * 8 + 4 * 8)
+    for row, adapter in zip(whole, held, strict=True):
+        for key, module in adapter.modules():
+            place = row[:64].view(8, 8) if key == "first.weight" else row[64:].view(4, 8)
+            place.copy_(module.delta())
+    whole = torch.nn.functional.normalize(whole, dim=1)
+    assert torch.allclose(likeness(held), whole @ whole.T, atol=1e-5)
+    with pytest.raises(MethodError, match="no low-rank update"):
+        likeness([acc.attach(model, acc.Full(), at="first.weight", name="d")])
+
+
+def test_planted_groups_are_found_in_any_order() -> None:
+    generator = torch.Generator().manual_seed(0)
+    of = torch.randint(4, (40,), generator=generator)
+    of[:4] = torch.arange(4)
+    points = torch.nn.functional.normalize(
+        torch.eye(16)[:4][of] + 0.15 * torch.randn(40, 16, generator=generator), dim=1
+    )
+    assert groups(points @ points.T, 4) == of.tolist()
+    assert groups(points @ points.T, 1) == [0] * 40
+    with pytest.raises(MethodError, match="41 groups cannot be made of 40"):
+        groups(points @ points.T, 41)
 
 
 def test_what_a_tree_is_made_of_is_not_trained_unless_it_is_asked_for() -> None:

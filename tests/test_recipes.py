@@ -18,6 +18,7 @@ from acclimate.data import as_batches
 from acclimate.engine import adapters, attach
 from acclimate.loops import Adaptation
 from acclimate.loops import stream as open_stream
+from acclimate.losses import MeanSquares
 from acclimate.methods import BatchStatistics, LoRA
 from acclimate.players import ImageAugmentation
 from acclimate.recipes import Recipe, RecipeError, Sentence, all_recipes, recipe
@@ -53,6 +54,10 @@ OTHER = {
     "tied": "both",
     "each": "all",
     "start": 0.25,
+    "grain": "row",
+    "top": 3,
+    "experts": (1, 2),
+    "block": "Stack",
 }
 """For settings that cannot simply be doubled: a value that no default has."""
 
@@ -60,13 +65,14 @@ every = pytest.mark.parametrize("name", RECIPES)
 
 
 def tiny(each: Recipe) -> Recipe:
-    return each.using(**{name: value for name, value in TINY.items() if name in each.defaults})
+    sizes = {**TINY, "experts": (1, 2), "at": LAYERS} if isinstance(each.made, Together) else TINY
+    return each.using(**{name: value for name, value in sizes.items() if name in each.defaults})
 
 
 def model_for(each: Recipe) -> nn.Module:
     """Labelled recipes come from language and put a head on an encoder; the others have a classifier that exists."""
     if isinstance(each.made, Together):
-        return among_adapters()
+        return among_adapters() if "adapters" in each.needs else relearn.network()
     return seeded(bert) if each.needs == {"train"} else pretrained()
 
 
@@ -201,6 +207,8 @@ def outcome(each: Recipe, seed: int) -> tuple[dict[str, Tensor], dict[str, Tenso
     made = each.made
     data = {kind: data_for(kind, isinstance(made, Together)) for kind in each.needs}
     if isinstance(made, Together):
+        if isinstance(made.loss, MeanSquares):
+            data["train"] = (data["train"][0], nn.functional.one_hot(data["train"][1], 10).float())
         start = {}  # nothing learns: the tree is what it is
         if made.loss is not None:
             fresh = made.join(model_for(each), data.get("adapters", ()), name=each.name, seed=seed)
@@ -249,6 +257,16 @@ def test_a_run_repeats_to_the_bit_learns_something_and_leaves_the_base_alone(nam
         assert any(not torch.equal(start[key], first[key]) for key in start)
         assert not same(first, outcome(each, seed=2)[1]) or each.needs == {"stream"}
     assert same(base, dict(stripped(model).state_dict()))
+
+
+def test_centroids_ask_for_what_each_adapter_is_for() -> None:
+    with pytest.raises(RecipeError, match="a batch of what it is for"):
+        recipe("token-level").run(among_adapters(), adapters=["one", "two"])
+
+
+def test_more_groups_of_layers_than_layers_are_refused() -> None:
+    with pytest.raises(RecipeError, match="at least 5 layers"):
+        recipe("mola", experts=(1,) * 5, at=LAYERS).run(relearn.network(), train=data_for("train", True))
 
 
 def test_a_recipe_by_another_name_is_refused_with_near_misses() -> None:

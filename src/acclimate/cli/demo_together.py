@@ -59,9 +59,9 @@ def together(out: Path) -> tuple[list[dict[str, Any]], list[Section]]:
         rows.append(_row(f"combined: {rule}", model, held, rule))
         made.detach()
     for tree in (acc.Average(*HALVES), acc.Nearest(*HALVES, grain="row", top=1)):
-        made = acc.compose(model, tree, name="tree")
+        joined = acc.compose(model, tree, name="tree")
         rows.append(_row(str(tree), model, held, "tree"))
-        made.detach()
+        joined.detach()
     rows.append(_by_row(model, held))
     return rows, _sections(rows, len(train.classes))
 

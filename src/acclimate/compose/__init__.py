@@ -9,6 +9,7 @@ import sys
 from types import ModuleType
 from typing import Any
 
+from acclimate.compose.alike import groups, likeness
 from acclimate.compose.average import Average, Parallel
 from acclimate.compose.bind import compose
 from acclimate.compose.combination import NAMED, Combined, Rule, combine, extract, fold, rule
@@ -39,7 +40,9 @@ __all__ = [
     "compositions",
     "extract",
     "fold",
+    "groups",
     "learn_prototypes",
+    "likeness",
     "rule",
 ]
 

@@ -11,12 +11,15 @@ from torch import Tensor, nn
 
 from acclimate.bench.experts import Data, accuracy, experts
 from acclimate.compose import Average
+from acclimate.compose.node import Mixed
 from acclimate.data import Batches
 from acclimate.engine import Adapter, adapters, only
+from acclimate.engine.glimpse import Glimpse
 from acclimate.loops import predict
 from acclimate.recipes.recipe import Recipe, Tree
+from acclimate.sites import find
 
-__all__ = ["Joined", "beats", "joined", "kept", "outputs", "same", "table"]
+__all__ = ["Joined", "beats", "chosen_by", "joined", "kept", "outputs", "same", "table"]
 
 
 @dataclass(frozen=True)
@@ -82,3 +85,14 @@ def kept(run: Joined, tasks: Sequence[str]) -> bool:
         for key, tensor in own[task].tensors().items()
         for place, _, role in [key.rpartition("/")]
     )
+
+
+@torch.no_grad()
+def chosen_by(adapter: Adapter, images: Tensor) -> dict[str, Tensor]:
+    """The gates at each linear layer that has some, (rows, children), for what the base puts into it."""
+    found = {site.key: site for site in find(adapter.model, "weight")}
+    keys = [key for key, _ in adapter.modules()]
+    with only(adapter.model):
+        seen = dict(zip(keys, Glimpse(adapter.model, images).inputs([found[key] for key in keys]), strict=True))
+    nodes = [(key, each) for key, module in adapter.modules() for each in module.modules() if isinstance(each, Mixed)]
+    return {key: node.gates(seen[key], seen[key]) for key, node in nodes if not node.steady}

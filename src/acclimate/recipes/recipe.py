@@ -63,15 +63,25 @@ class Join(Protocol):
 
 @dataclass(frozen=True)
 class Tree:
-    """One node over all of them: ``compose(model, node(*adapters, **settings))``."""
+    """One node over all of them, and over ``fresh`` methods (or ``{method: at}``) that are taught beside them.
+
+    >>> from acclimate.compose import Average
+    >>> Tree(Average, {"weights": (2, -1)}) == Tree(Average, {"weights": (1, -1)})
+    False
+    """
 
     node: type[Composition]
     settings: Mapping[str, Any] = field(default_factory=dict)
+    fresh: Sequence[Any] = ()
 
     def __call__(
         self, model: nn.Module, adapters: Collection[Any], name: str = "tree", seed: int = 0, data: Any = None
     ) -> Adapter:
-        return compose(model, self.node(*adapters, **self.settings), name=name, seed=seed)  # type: ignore[arg-type]
+        return compose(model, self.over(adapters), name=name, seed=seed)
+
+    def over(self, adapters: Collection[Any] = ()) -> Composition:
+        """The node, over no model in particular."""
+        return self.node(*adapters, *self.fresh, **self.settings)  # type: ignore[arg-type]
 
 
 @dataclass(frozen=True)
