@@ -8,6 +8,7 @@ from acclimate.methods.bora import BoRA
 from acclimate.methods.bottleneck import Bottleneck
 from acclimate.methods.dora import DoRA
 from acclimate.methods.dylora import DyLoRA
+from acclimate.methods.emergent import EmergentExperts
 from acclimate.methods.full import Full
 from acclimate.methods.head import Head
 from acclimate.methods.hydra import Hydra
@@ -39,6 +40,7 @@ __all__ = [
     "DoRA",
     "DyLoRA",
     "ETHERPlus",
+    "EmergentExperts",
     "Full",
     "GatedPrompt",
     "Head",
