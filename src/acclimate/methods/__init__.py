@@ -17,6 +17,7 @@ from acclimate.methods.lame import LAME
 from acclimate.methods.lora import LoRA
 from acclimate.methods.monarch import Monarch
 from acclimate.methods.multi_lora import MultiLoRA
+from acclimate.methods.poly import Poly
 from acclimate.methods.prompt import GatedPrompt, Prefix
 from acclimate.methods.randlora import RandLoRA
 from acclimate.methods.reflections import ETHER, HRA, ETHERPlus
@@ -49,6 +50,7 @@ __all__ = [
     "LoRA",
     "Monarch",
     "MultiLoRA",
+    "Poly",
     "Prefix",
     "RandLoRA",
     "RunningStatistics",
