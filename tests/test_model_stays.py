@@ -167,6 +167,8 @@ def test_gradient_checkpointing(row: Row, reentrant: bool) -> None:
         torch.stack([y.square().sum() for y in outputs(undropped(model), row.case.batch())]).sum().backward()
         return [torch.zeros_like(p) if p.grad is None else p.grad for p in adapter.parameters()]
 
+    if not place(build(row.case), row).parameters():
+        return
     if reentrant and row.case.name == "vit":
         pytest.skip("torch carries no gradient into a reentrant checkpoint whose inputs need none")
     assert distance(gradients(True), gradients(False)) < 1e-4

@@ -8,6 +8,7 @@ from acclimate.methods.bora import BoRA
 from acclimate.methods.bottleneck import Bottleneck
 from acclimate.methods.dora import DoRA
 from acclimate.methods.dylora import DyLoRA
+from acclimate.methods.emergent import EmergentExperts
 from acclimate.methods.full import Full
 from acclimate.methods.head import Head
 from acclimate.methods.hydra import Hydra
@@ -16,6 +17,7 @@ from acclimate.methods.lame import LAME
 from acclimate.methods.lora import LoRA
 from acclimate.methods.monarch import Monarch
 from acclimate.methods.multi_lora import MultiLoRA
+from acclimate.methods.poly import Poly
 from acclimate.methods.prompt import GatedPrompt, Prefix
 from acclimate.methods.randlora import RandLoRA
 from acclimate.methods.reflections import ETHER, HRA, ETHERPlus
@@ -39,6 +41,7 @@ __all__ = [
     "DoRA",
     "DyLoRA",
     "ETHERPlus",
+    "EmergentExperts",
     "Full",
     "GatedPrompt",
     "Head",
@@ -47,6 +50,7 @@ __all__ = [
     "LoRA",
     "Monarch",
     "MultiLoRA",
+    "Poly",
     "Prefix",
     "RandLoRA",
     "RunningStatistics",
