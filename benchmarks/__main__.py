@@ -8,10 +8,16 @@ from pathlib import Path
 
 import torch
 
-from benchmarks import fleet, imports, mixed, step
+from benchmarks import combining, fleet, imports, mixed, step
 from benchmarks.measure import Row, table
 
-PARTS = {"imports": imports.rows, "step": step.rows, "fleet": fleet.rows, "mixed": mixed.rows}
+PARTS = {
+    "imports": imports.rows,
+    "step": step.rows,
+    "fleet": fleet.rows,
+    "mixed": mixed.rows,
+    "combining": combining.rows,
+}
 
 
 def main() -> None:

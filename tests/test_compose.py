@@ -337,3 +337,60 @@ def test_a_strangers_tree_is_refused_in_words(change: Any) -> None:
     change(described)
     with pytest.raises(MethodError):
         acc.Method.from_description(described)
+
+
+def _stored(folder: Path) -> tuple[nn.Module, list[Path], Path]:
+    """Two adapters' files, and that of a routed composition of them which refers to both."""
+    model, _ = _one_layer()
+    leaves = [acc.adapters(model)[name].save(folder / "leaves" / f"{name}.safetensors") for name in "ab"]
+    made = compose(model, Route("a", "b"), name="t")
+    with torch.no_grad():
+        for parameter in made.parameters():
+            parameter.add_(1.0)
+    return model, leaves, made.save(folder / "t.safetensors", references=leaves)
+
+
+def test_a_composition_may_refer_to_the_files_it_is_made_of(tmp_path: Path) -> None:
+    from safetensors.torch import load_file
+
+    model, _, path = _stored(tmp_path)
+    assert {name.rpartition("/")[2] for name in load_file(path)} == {"router", "prior"}
+    fresh = _one_layer()[0]
+    acc.load(fresh, path, name="again")
+    with torch.no_grad(), acc.only(model, "t"), acc.only(fresh, "again"):
+        assert torch.equal(fresh(X), model(X))
+
+
+@pytest.mark.parametrize(
+    ("harm", "said"),
+    [
+        (lambda leaf, model: leaf.unlink(), "is not there"),
+        (lambda leaf, model: acc.adapters(model)["b"].save(leaf), "is not what it was"),
+        (lambda leaf, model: leaf.write_bytes(b"nonsense"), "not a whole"),
+    ],
+)
+def test_a_reference_that_is_broken_is_said_and_nothing_is_loaded(harm: Any, said: str, tmp_path: Path) -> None:
+    model, leaves, path = _stored(tmp_path)
+    harm(leaves[0], model)
+    fresh = _one_layer()[0]
+    with pytest.raises(ValueError, match=said):
+        acc.load(fresh, path, name="again")
+    assert "again" not in acc.adapters(fresh)
+
+
+def test_references_stay_in_the_folder(tmp_path: Path) -> None:
+    import json
+
+    from safetensors import safe_open
+    from safetensors.torch import load_file, save_file
+
+    model, leaves, path = _stored(tmp_path)
+    with pytest.raises(ValueError, match="does not lie in the folder"):
+        acc.adapters(model)["t"].save(tmp_path / "elsewhere" / "t.safetensors", references=leaves)
+    with safe_open(path, framework="pt") as file:
+        header = json.loads(file.metadata()["acclimate"])
+    stranger = {"../leaves/a.safetensors": next(iter(header["references"]["files"].values()))}
+    header["references"]["files"] = stranger
+    save_file(load_file(path), path, {"acclimate": json.dumps(header)})
+    with pytest.raises(ValueError, match="not in its folder"):
+        acc.load(_one_layer()[0], path, name="again")

@@ -186,15 +186,26 @@ class Mixed(Node):
             return None
         if self.steady and gates.dim() == 2:
             return None
-        both = joined([each for each in found if each is not None])
-        if both is None:
+        both = [each for each in found if each is not None]
+        if not both:
             return y
+        alike = len(both) == self.count and len({each[0].shape for each in both}) == 1
+        if alike and not self.steady and getattr(self.method, "top", None) == 1 and gates.dim() < x.dim():
+            return self._by_row(x, y, gates, both)
         ranks = torch.tensor([0 if each is None else each[0].shape[-2] for each in found], device=gates.device)
         weights = gates.repeat_interleave(ranks, -1)  # (..., all ranks)
-        z = self.layout.project(x, both[0])
+        down, up = torch.cat([each[0] for each in both], -2), torch.cat([each[1] for each in both], -1)
+        z = self.layout.project(x, down)
         if not self.steady:
             weights = weights.reshape(*weights.shape[:-1], *(1,) * (z.dim() - weights.dim()), weights.shape[-1])
-        return y + self.layout.mix(z * weights.to(z.dtype), both[1]).to(y.dtype)
+        return y + self.layout.mix(z * weights.to(z.dtype), up).to(y.dtype)
+
+    def _by_row(self, x: Tensor, y: Tensor, gates: Tensor, both: Sequence[tuple[Tensor, Tensor]]) -> Tensor:
+        """Each row has one member: its factors alone are used, as if the row had been named for it."""
+        weight, whose = gates.max(-1)  # (rows,)
+        down, up = torch.stack([each[0] for each in both])[whose], torch.stack([each[1] for each in both])[whose]
+        z = self.layout.mix(self.layout.project(x, down), up)
+        return y + (weight.reshape(-1, *(1,) * (z.dim() - 1)) * z).to(y.dtype)
 
     def around(self, call: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
         base = call(*args, **kwargs)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, MutableMapping
+from collections.abc import Iterator, Mapping, MutableMapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -128,11 +128,14 @@ class Adapter:
         unmerge(self.model, self.entry)
         return self
 
-    def save(self, path: str | Path) -> Path:
-        """Write it alone to a safetensors file, beside the old one and then renamed over it."""
+    def save(self, path: str | Path, references: Sequence[str | Path] = ()) -> Path:
+        """Write it alone to a safetensors file, beside the old one and then renamed over it.
+
+        Tensors that adapter files in its folder, ``references``, hold already are not written again but referred to.
+        """
         from acclimate.engine.files import save
 
-        return save(self, Path(path))
+        return save(self, Path(path), [Path(each) for each in references])
 
     def check(self, batch: Any) -> Effect:
         """Show that every site has an effect on this batch, in every mode; refuse one that has none."""

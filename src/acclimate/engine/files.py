@@ -11,7 +11,7 @@ import dataclasses
 import hashlib
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,7 @@ from acclimate.engine.adapter import Adapter, taken
 from acclimate.engine.fingerprint import differences, fingerprint
 from acclimate.engine.method import Method
 from acclimate.engine.placing import seat
+from acclimate.engine.references import filled, referred
 from acclimate.engine.registry import Part
 from acclimate.sites import Site, find
 
@@ -59,17 +60,19 @@ def write_whole(path: Path, data: bytes) -> Path:
     return path
 
 
-def save(adapter: Adapter, path: Path) -> Path:
+def save(adapter: Adapter, path: Path, references: Sequence[Path] = ()) -> Path:
     entry = adapter.entry
     named = entry.tensors()
     first: dict[int, str] = {}
     shared = {name: first[id(t)] for name, t in named.items() if first.setdefault(id(t), name) != name}
     tensors = {name: tensor for name, tensor in named.items() if name not in shared}
+    tensors, elsewhere = referred(tensors, references, path, read)
     described = {
         "format": FORMAT,
         "name": entry.name,
         "parts": [{**part.method.describe(), "sites": list(part.keys), "widths": part.widths} for part in entry.parts],
         "shared": shared,
+        **({"references": elsewhere} if references else {}),
         "base": fingerprint(list(sites_of(adapter.model, entry.parts).values())),
         "sha256": digest(tensors),
     }
@@ -116,6 +119,8 @@ def read(path: Path, tensors: bool = True) -> tuple[dict[str, Any], dict[str, Te
         raise FileError(f"{path} has format {version!r}, this version reads format {FORMAT}")
     if tensors and digest(found) != described.get("sha256"):
         raise FileError(f"the tensors of {path} are not those it was saved with: get the file again from its source")
+    if tensors and "references" in described:
+        found |= filled(path, described["references"], read)
     for name, source in described["shared"].items():
         if tensors and source not in found:
             raise FileError(f"{path} shares {name} with {source}, which it does not hold")

@@ -75,8 +75,10 @@ def total(updates: Sequence[Update], weights: Sequence[float] | Tensor) -> Updat
     if all(each.whole is None for each in updates):
         scaled = [w * each.factors[1] for w, each in zip(weights, updates, strict=True)]
         return Update(down=torch.cat([each.factors[0] for each in updates], -2), up=torch.cat(scaled, -1))
-    parts = [w * each.dense() for w, each in zip(weights, updates, strict=True)]
-    return Update(whole=torch.stack(parts).sum(0))
+    whole = float(weights[0]) * updates[0].dense()
+    for weight, update in zip(weights[1:], updates[1:], strict=True):
+        whole.add_(update.dense(), alpha=float(weight))
+    return Update(whole=whole)
 
 
 def inner(one: Update, other: Update) -> Tensor:
