@@ -16,6 +16,7 @@ from acclimate.methods.lame import LAME
 from acclimate.methods.lora import LoRA
 from acclimate.methods.monarch import Monarch
 from acclimate.methods.multi_lora import MultiLoRA
+from acclimate.methods.orthogonal import OrthogonalLoRA
 from acclimate.methods.prompt import GatedPrompt, Prefix
 from acclimate.methods.randlora import RandLoRA
 from acclimate.methods.reflections import ETHER, HRA, ETHERPlus
@@ -47,6 +48,7 @@ __all__ = [
     "LoRA",
     "Monarch",
     "MultiLoRA",
+    "OrthogonalLoRA",
     "Prefix",
     "RandLoRA",
     "RunningStatistics",
