@@ -58,6 +58,8 @@ OTHER = {
     "top": 3,
     "experts": (1, 2),
     "block": "Stack",
+    "index": 1,
+    "basis": 1,
 }
 """For settings that cannot simply be doubled: a value that no default has."""
 
@@ -262,6 +264,11 @@ def test_a_run_repeats_to_the_bit_learns_something_and_leaves_the_base_alone(nam
 def test_centroids_ask_for_what_each_adapter_is_for() -> None:
     with pytest.raises(RecipeError, match="a batch of what it is for"):
         recipe("token-level").run(among_adapters(), adapters=["one", "two"])
+
+
+def test_a_signature_is_of_two_adapters_at_least() -> None:
+    with pytest.raises(RecipeError, match="1 adapters were given"):
+        recipe("signatures").run(among_adapters(), adapters=["one"])
 
 
 def test_more_groups_of_layers_than_layers_are_refused() -> None:

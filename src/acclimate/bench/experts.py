@@ -2,6 +2,7 @@
 
     one, two, three    all pixels rearranged, by a permutation of its own: an expert for one is no use for another
     upper, lower       the pixels of one half rearranged; "upper+lower" is both at once, which no expert has seen
+    clean              the images as they are; streaked has one row all bright, shifted is one column further on
     nw, ne, sw, se     the image at half its size in one corner: inputs that have no pixel in common
 
 The network is the small one of `acclimate.bench.relearn`. An expert is taught once for each method and seed.
@@ -64,11 +65,20 @@ def _in_corner(row: int, column: int) -> Callable[[Tensor], Tensor]:
     return shown
 
 
+def _streaked(images: Tensor) -> Tensor:
+    streak = torch.zeros(8, 8)
+    streak[3] = 1
+    return images.maximum(streak.flatten())
+
+
 TASKS: Mapping[str, Callable[[Tensor], Tensor]] = MappingProxyType(
     {
         **{name: _rearranged(0, 64, seed) for seed, name in enumerate(WHOLE)},
         "upper": _rearranged(0, 32, 50),
         "lower": _rearranged(32, 64, 51),
+        "clean": lambda images: images,
+        "streaked": _streaked,
+        "shifted": lambda images: images.reshape(-1, 8, 8).roll(1, 2).reshape(images.shape),
         **{name: _in_corner(4 * (i // 2), 4 * (i % 2)) for i, name in enumerate(CORNERS)},
     }
 )
@@ -125,14 +135,20 @@ def taught(model: nn.Module, data: Data, seed: int, epochs: int, lr: float, size
 def _expert(task: str, method: Method, at: At, seed: int, lr: float) -> dict[str, Tensor]:
     model = network()
     adapter = attach(model, method, at=at, seed=seed)
-    taught(model, given(task, "train"), seed, epochs=20, lr=lr)
+    taught(model, mixed(task.split(","), "train"), seed, epochs=20, lr=lr)
     return {key: tensor.detach().clone() for key, tensor in adapter.tensors().items()}
 
 
 def experts(
-    tasks: Iterable[str], method: Method = EXPERT, seed: int = 0, at: At = LAYERS, lr: float = 3e-3
+    tasks: Iterable[str],
+    method: Method | Mapping[str, Method] = EXPERT,
+    seed: int = 0,
+    at: At = LAYERS,
+    lr: float = 3e-3,
 ) -> nn.Sequential:
-    """The network with an expert for each task, by the task's name, all of them disabled.
+    """The network with an expert for each task, by the task's name, all of them disabled; "clean,shifted" is taught both.
+
+    ``method`` may be one for each.
 
     >>> model = experts(["one"])
     >>> accuracy(model, given("one", "test"), "one") - accuracy(model, given("one", "test")) > 60
@@ -140,10 +156,11 @@ def experts(
     """
     model = network()
     for task in tasks:
-        adapter = attach(model, method, at=at, name=task, seed=seed)
+        own = method[task] if isinstance(method, Mapping) else method
+        adapter = attach(model, own, at=at, name=task, seed=seed)
         with torch.no_grad():
             for key, tensor in adapter.tensors().items():
-                tensor.copy_(_expert(task, method, at, seed, lr)[key])
+                tensor.copy_(_expert(task, own, at, seed, lr)[key])
         adapter.disable()
     return model
 

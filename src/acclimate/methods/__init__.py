@@ -17,6 +17,7 @@ from acclimate.methods.lame import LAME
 from acclimate.methods.lora import LoRA
 from acclimate.methods.monarch import Monarch
 from acclimate.methods.multi_lora import MultiLoRA
+from acclimate.methods.orthogonal import OrthogonalLoRA
 from acclimate.methods.poly import Poly
 from acclimate.methods.prompt import GatedPrompt, Prefix
 from acclimate.methods.randlora import RandLoRA
@@ -50,6 +51,7 @@ __all__ = [
     "LoRA",
     "Monarch",
     "MultiLoRA",
+    "OrthogonalLoRA",
     "Poly",
     "Prefix",
     "RandLoRA",
