@@ -78,7 +78,10 @@ def seen_by(loss: Loss, progress: float = 0.5, scale: float = 1.0) -> Seen:
         output=logits,
         logits=logits,
         labels=torch.tensor([0, 1, 2, 3, 1, 1]),
-        features={"penultimate": draw(ROWS, CHANNELS, seed=1)},
+        features={
+            "penultimate": draw(ROWS, CHANNELS, seed=1),
+            "gates/0": (scale * draw(ROWS, 3, seed=11)).softmax(-1).detach().requires_grad_(),
+        },
         target=target,
         teacher=draw(ROWS, CLASSES, seed=2),
         progress=progress,
@@ -96,7 +99,7 @@ def seen_by(loss: Loss, progress: float = 0.5, scale: float = 1.0) -> Seen:
 def taught(seen: Seen) -> list[Tensor]:
     """What a loss may teach."""
     assert seen.target is not None
-    features = [seen.features["penultimate"], seen.target.features["penultimate"]]
+    features = [*seen.features.values(), *seen.target.features.values()]
     asking = [module.values for module in seen.modules if isinstance(module, Asking)]
     return [seen.logits, *features, *(now for now, _ in seen.start), *asking]
 
@@ -114,7 +117,8 @@ def gradients(value: Tensor, tensors: list[Tensor]) -> list[Tensor | None]:
 
 def test_every_loss_of_the_library_is_here() -> None:
     assert {
-        "Consistency", "CrossEntropy", "Distillation", "DomainAdversarial", "Entropy", "GeneralisedCrossEntropy",
+        "Consistency", "CrossEntropy", "Distillation", "DomainAdversarial", "Entropy", "GateConcentration", "GateInformation",
+        "GeneralisedCrossEntropy",
         "InformationMaximisation", "MMD", "MeanSquares", "Penalty", "PriorEntropy", "PseudoLabel", "PullToStart", "SharpenedLabel",
         "Sum",
     } <= set(losses())  # fmt: skip
@@ -136,7 +140,8 @@ class TestEvery:
 
     def test_says_what_is_missing(self, loss: Loss) -> None:
         assert all(
-            want in {"labels", "target", "teacher", "start", "modules", "features:penultimate"} for want in loss.wants()
+            want in {"labels", "target", "teacher", "start", "modules", "features:penultimate", "features:gates"}
+            for want in loss.wants()
         )
         for want in loss.wants():
             seen = seen_by(loss)

@@ -2,6 +2,7 @@
 
     y + sum_i g_i (a_i(y) - y)        g = softmax(R h / t), h what goes in; with ``top`` = k only the k largest, as one
 
+The first ``settled`` children's rows of R are not trained: new children are added beside them (`acclimate.compose.modular`).
 MoLA is this with more children in some layers than in others; X-LoRA with children that are frozen and all of them mixed;
 PSEC with ``grain="row"``. Chen, Gao, Wang et al., "Higher Layers Need More LoRA Experts", 2024. Buehler, Buehler, "X-LoRA:
 Mixture of Low-Rank Adapter Experts", 2024 (whose gate reads a first pass; this one reads the layer's own input). Liu, Li,
@@ -13,7 +14,7 @@ from __future__ import annotations
 from typing import ClassVar, Literal
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from acclimate.compose.node import Mixed
 from acclimate.compose.reading import features, width
@@ -34,12 +35,15 @@ class Route(Composition, init=False):
     top: int | None = None
     grain: Literal["token", "row"] = "token"
     temperature: float = 1.0
+    settled: int = 0
     learning_rate: ClassVar[float] = 1e-2
 
     def __post_init__(self) -> None:
         positive(self, temperature=self.temperature)
         if self.grain not in ("token", "row"):
             raise MethodError(f"grain={self.grain!r} is neither 'token' nor 'row'")
+        if not 0 <= self.settled < len(self.children):
+            raise MethodError(f"settled={self.settled} cannot work: it lies below the {len(self.children)} children")
         if self.top is not None and not 1 <= self.top <= len(self.children):
             raise MethodError(f"top={self.top} cannot work: it lies between 1 and the {len(self.children)} children")
 
@@ -47,15 +51,31 @@ class Route(Composition, init=False):
         method: Route
         steady = False
 
+        router0: Tensor
+        prior0: Tensor
+
         def build(self, site: Site) -> None:
             self.width = width(site)
-            self.router = zeros((len(self.method.children), self.width), site)
-            self.prior = zeros((len(self.method.children),), site)
+            settled = self.method.settled
+            fresh = len(self.method.children) - settled
+            self.router = zeros((fresh, self.width), site)
+            self.prior = zeros((fresh,), site)
+            if settled:
+                self.register_buffer("router0", torch.zeros(settled, self.width, device=site.device))
+                self.register_buffer("prior0", torch.zeros(settled, device=site.device))
+            self.shares = nn.Identity()  # a place to listen at: the gates before the largest are taken
+            self.chosen = nn.Identity()  # and after
+
+        def routing(self) -> tuple[Tensor, Tensor]:
+            """R and the prior of every child."""
+            if not self.method.settled:
+                return self.router, self.prior
+            return torch.cat([self.router0, self.router]), torch.cat([self.prior0, self.prior])
 
         def gates(self, x: Tensor, y: Tensor) -> Tensor:
             seen = features(x, y, self.width, self.method.grain == "row")
-            scores = linear(seen.float(), self.router, self.prior) / self.method.temperature
-            return largest(scores.softmax(-1), self.method.top)
+            scores = linear(seen.float(), *self.routing()) / self.method.temperature
+            return self.chosen(largest(self.shares(scores.softmax(-1)), self.method.top))
 
 
 def largest(shares: Tensor, top: int | None) -> Tensor:

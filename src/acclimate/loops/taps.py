@@ -1,6 +1,8 @@
 """Features from inside the model while it runs: the penultimate ones, or a module's output.
 
 ``penultimate`` is what enters the classifier: the head that an adapter put there, or the module whose role is head.
+``gates`` are the shares that each `Route` of the enabled adapters gives its children, (rows, ..., children), one entry a
+node: ``gates/0``, ``gates/1`` and so on.
 """
 
 from __future__ import annotations
@@ -11,11 +13,12 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from acclimate.compose import Route
 from acclimate.engine import adapters
 from acclimate.methods import Head
 from acclimate.sites import SiteError, find, select
 
-__all__ = ["Taps", "penultimate", "tapped"]
+__all__ = ["Taps", "penultimate", "routes", "tapped"]
 
 
 class Taps:
@@ -36,10 +39,9 @@ def tapped(model: nn.Module, places: Iterable[str]) -> Iterator[Taps]:
     taps = Taps()
     handles = []
     try:
-        for place in places:
-            module, entering = penultimate(model) if place == "penultimate" else (_output(model, place), False)
+        for name, module, entering in [each for place in places for each in _heard(model, place)]:
 
-            def hear(_: nn.Module, x: Any, y: Any = None, place: str = place, entering: bool = entering) -> None:
+            def hear(_: nn.Module, x: Any, y: Any = None, place: str = name, entering: bool = entering) -> None:
                 value = x[0] if entering else y[0] if isinstance(y, tuple) else y
                 taps.seen[place] = (
                     value if value.dim() == 2 else value.flatten(2).mean(-1) if value.dim() == 4 else value
@@ -50,6 +52,24 @@ def tapped(model: nn.Module, places: Iterable[str]) -> Iterator[Taps]:
     finally:
         for handle in handles:
             handle.remove()
+
+
+def _heard(model: nn.Module, place: str) -> list[tuple[str, nn.Module, bool]]:
+    """What to listen to for a place: the name, the module, and whether its input (not its output) is meant."""
+    if place == "gates":
+        return [(f"gates/{n}", node.get_submodule("shares"), False) for n, node in enumerate(routes(model))]
+    module, entering = penultimate(model) if place == "penultimate" else (_output(model, place), False)
+    return [(place, module, entering)]
+
+
+def routes(model: nn.Module) -> list[nn.Module]:
+    """Every `Route` in the enabled adapters, site after site."""
+    active = [adapter for adapter in adapters(model).values() if adapter.enabled]
+    found = [node for adapter in active for _, module in adapter.modules() for node in module.modules()]
+    nodes: list[nn.Module] = [node for node in found if isinstance(node, Route.Module)]
+    if not nodes:
+        raise SiteError("no enabled adapter routes, so 'gates' means nothing: compose one with Route")
+    return nodes
 
 
 def penultimate(model: nn.Module) -> tuple[nn.Module, bool]:

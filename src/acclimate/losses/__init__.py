@@ -6,6 +6,7 @@ from acclimate.losses.discriminator import Discriminator
 from acclimate.losses.distillation import Distillation
 from acclimate.losses.domain_adversarial import DomainAdversarial, ramp, reverse
 from acclimate.losses.entropy import Entropy
+from acclimate.losses.gates import GateConcentration, GateInformation
 from acclimate.losses.generalised_cross_entropy import GeneralisedCrossEntropy
 from acclimate.losses.information import InformationMaximisation
 from acclimate.losses.labels import IGNORED
@@ -21,8 +22,8 @@ from acclimate.losses.pull_to_start import PullToStart
 from acclimate.losses.sharpened_label import SharpenedLabel
 
 __all__ = [
-    "IGNORED", "MMD", "Consistency", "CrossEntropy", "Discriminator", "Distillation", "DomainAdversarial", "Entropy",
-    "GeneralisedCrossEntropy", "InformationMaximisation", "Loss", "LossError", "MeanSquares", "Penalty", "PriorEntropy",
-    "PseudoLabel", "PullToStart", "Seen", "SharpenedLabel", "Sum", "discrepancy", "logits_of", "losses", "need", "ramp",
-    "reverse",
+    "IGNORED", "MMD", "Consistency", "CrossEntropy", "Discriminator", "Distillation", "DomainAdversarial",
+    "Entropy", "GateConcentration", "GateInformation", "GeneralisedCrossEntropy", "InformationMaximisation", "Loss",
+    "LossError", "MeanSquares", "Penalty", "PriorEntropy", "PseudoLabel", "PullToStart", "Seen", "SharpenedLabel",
+    "Sum", "discrepancy", "logits_of", "losses", "need", "ramp", "reverse",
 ]  # fmt: skip
