@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from statistics import mean
 from typing import Any
@@ -35,11 +35,11 @@ class Routed:
 
     top: int
 
-    def __call__(self, model: nn.Module, names: Sequence[str]) -> Adapter:
-        settings: Any = {"top": min(self.top, len(names))}
-        experts: Any = names
-        tree = Route(*experts, **settings)
-        return compose(model, tree, name="moduleformer", train=names)
+    def __call__(
+        self, model: nn.Module, adapters: Collection[Any], name: str = "routed", seed: int = 0, data: Any = None
+    ) -> Adapter:
+        tree = Route(*adapters, top=min(self.top, len(adapters)))
+        return compose(model, tree, name=name, train=[str(each) for each in adapters], seed=seed)
 
 
 @written(

@@ -29,7 +29,9 @@ class Patch:
 
     strength: float
 
-    def __call__(self, model: nn.Module, adapters: Collection[Any], name: str = "patch", seed: int = 0) -> Adapter:
+    def __call__(
+        self, model: nn.Module, adapters: Collection[Any], name: str = "patch", seed: int = 0, data: Any = None
+    ) -> Adapter:
         if len(adapters) < 2:
             raise RecipeError(
                 f"a signature is a difference, and {len(adapters)} adapters were given: those trained on spoilt data, "
