@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 from torch import nn
 
 NOT_A_MODEL = 3
@@ -22,6 +23,13 @@ class Tiny(nn.Module):
 
 def tiny() -> nn.Module:
     return Tiny()
+
+
+def fixed() -> nn.Module:
+    """With the same weights each time, as a pretrained one."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        return Tiny()
 
 
 def wants(width: int) -> nn.Module:

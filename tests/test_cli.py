@@ -178,6 +178,10 @@ MISTAKES = [
     (["run", "easy", "--model", "factory:tiny", "--out", "out", "--stream", "rows.csv"], "--train"),
     (["run", "easy", "--model", "factory:tiny", "--out", "out"], "no data"),
     (["run", "easy", "--model", "factory:tiny", "--out", "out", "--train", "none.csv"], "none.csv"),
+    (["run", "blocks", "--model", "factory:tiny", "--out", "out", "--train", "rows.csv"], "--adapters"),
+    (["run", "blocks", "--model", "factory:tiny", "--out", "out", "--adapters", "a"], "'a' is no adapter"),
+    (["run", "blocks", "--model", "factory:tiny", "--out", "out", "--adapters", "a.safetensors"], "a.safetensors"),
+    (["run", "token-level", "--model", "factory:tiny", "--out", "out", "--adapters", "a"], "what it is for"),
     (["run", "easy", "--model", "factory:tiny", "--out", "out", "--train", "rows.csv", "--set", "rank"], "rank=4"),
     (["run", "easy", "--model", "factory:tiny", "--out", "out", "--train", "rows.csv", "--set", "rang=4"], "rank"),
     (["run", "easy", "--model", "factory:tiny", "--out", "out", "--train", "rows.csv", "--take", "labels=z"], "'z'"),
@@ -273,6 +277,7 @@ def test_run_adapts_and_keeps_the_adapter_beside_the_unadapted_score(workplace: 
     assert (shown["name"], shown["parts"][0]["settings"]["rank"]) == ("mine", 3)
 
 
+<<<<<<< HEAD
 def _two_adapters(folder: Path) -> list[str]:
     made = []
     for seed in (0, 1):
@@ -337,3 +342,21 @@ def test_a_bench_without_its_data_is_skipped_in_a_sentence() -> None:
     done = call("bench", "rules", "--data", "nowhere")
     assert done.exit_code == 0 and "skipped" in done.stdout
     assert "there are" in call("bench", "nothing", "--data", "nowhere").stderr
+=======
+@pytest.mark.parametrize(("words", "taught"), [("scalearn --train rows.csv", True), ("blocks --set node=Stack", False)])
+def test_run_puts_adapters_together(words: str, taught: bool, workplace: Path) -> None:
+    from factory import fixed
+
+    for seed, name in enumerate("ab"):
+        adapter = acc.attach(fixed(), acc.LoRA(rank=2), at="all", name=name, seed=seed)
+        for parameter in adapter.parameters():
+            torch.nn.init.normal_(parameter, std=0.2, generator=torch.Generator().manual_seed(seed))
+        adapter.save(Path(f"{name}.safetensors"))
+    more = "--model factory:fixed --adapters a.safetensors,b.safetensors --eval held-out.csv --out out --json"
+    result = call("run", *words.split(), *more.split())
+    assert result.exit_code == 0, result.stderr
+    record = json.loads(result.stdout)
+    assert record["adapters"] == ["a.safetensors", "b.safetensors"]
+    assert (record["steps"] is not None) == taught
+    assert json.loads(call("show", record["adapter"], "--json").stdout)["name"] == words.split()[0]
+>>>>>>> 4fd8801edfe9e6b8dd9307da2938cc73e07fb898

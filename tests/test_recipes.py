@@ -57,7 +57,7 @@ OTHER = {
     "grain": "row",
     "top": 3,
     "experts": (1, 2),
-    "block": "Stack",
+    "node": "Stack",
     "index": 1,
     "basis": 1,
 }

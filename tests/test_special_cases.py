@@ -21,13 +21,14 @@ from acclimate import (
     GatedPrompt,
     Head,
     LoRA,
+    OrthogonalLoRA,
     Prefix,
     RunningStatistics,
     Scale,
     TokenRouter,
     attach,
 )
-from acclimate.engine import Adapter, AdapterModule
+from acclimate.engine import Adapter, AdapterModule, MethodError
 from acclimate.sites import everywhere as sites
 
 pytestmark = pytest.mark.usefixtures("no_gradient")
@@ -228,3 +229,26 @@ def test_an_update_of_one_expert_is_the_stack_with_zeros_elsewhere(name: str) ->
     for module in _modules(adapter).values():
         module.up.zero_()
     assert distance(outputs(model, batch), base) < 1e-6
+
+
+def test_orthogonal_updates_are_lora_over_rows_of_one_basis() -> None:
+    x, model = noise(3, 8), nn.Linear(8, 6)
+    found = {}
+    for name, index in (("a", 0), ("b", 1), ("last", 3)):
+        method = OrthogonalLoRA(rank=2, alpha=3.0, index=index)
+        found[name] = shake(attach(model, method, at="weight", name=name))
+    rows = torch.cat([_modules(each)["weight"].down for each in found.values()])
+    assert torch.allclose(rows @ rows.T, torch.eye(6), atol=1e-6)
+    other = nn.Linear(8, 6)
+    other.load_state_dict({name: model._parameters[name] for name in ("weight", "bias")})
+    for adapter in found.values():
+        module = _modules(attach(other, LoRA(rank=2, alpha=3.0), at="weight", name=adapter.name))["weight"]
+        module.up.copy_(_modules(adapter)["weight"].up)
+        module.down.copy_(_modules(adapter)["weight"].down)
+    assert distance([model(x)], [other(x)]) < 1e-6
+    for refused in (OrthogonalLoRA(rank=2, index=4), OrthogonalLoRA(rank=9)):
+        with pytest.raises(MethodError, match="rows up to"):
+            attach(model, refused, at="weight", name="refused")
+    for settings, said in (({"index": -1}, "count from 0"), ({"init": "pissa"}, "no say")):
+        with pytest.raises(MethodError, match=said):
+            OrthogonalLoRA(**settings)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 import contextlib
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -35,6 +35,10 @@ def run(
     source: Annotated[str | None, _Data] = None,
     target: Annotated[str | None, _Data] = None,
     stream: Annotated[str | None, _Data] = None,
+    adapters: Annotated[
+        str | None,
+        typer.Option(metavar="FILE,FILE", help="Adapters of this model, for recipes that put some together."),
+    ] = None,
     evaluate: Annotated[
         str | None, typer.Option("--eval", metavar="DATA", help="Labelled data, scored before and after.")
     ] = None,
@@ -58,7 +62,8 @@ def run(
 
     chosen = {"train": train, "source": source, "target": target, "stream": stream}
     given = {role: place for role, place in chosen.items() if place is not None}
-    made = _chosen(recipe, given, pairs(set_, "--set"))
+    joined: dict[str, Any] = {} if adapters is None else {"adapters": [each for each in adapters.split(",") if each]}
+    made = _chosen(recipe, {*given, *joined}, pairs(set_, "--set"))
     with aside():
         loaded = load(model)
         data: dict[str, Any] = _read(given, evaluate, loaded, pairs(take, "--take"), size, seed)
@@ -67,13 +72,14 @@ def run(
         scored = data.pop("eval", None) or _labelled(data)
         try:
             result = made.run(
-                loaded.model, name=name, data=next(iter(firsts.values())), eval=scored,
-                out=out / "checkpoint", seed=seed, **data,
+                loaded.model, name=name, data=next(iter(firsts.values()), None), eval=scored,
+                out=out / "checkpoint", seed=seed, **data, **joined,
             )  # fmt: skip
         except KeyboardInterrupt:
             say(f"acclimate: stopped; the same command goes on from {out / 'checkpoint'}")
             raise typer.Exit(130) from None
-        record = keep(result, made, name or made.name, out, {"model": model, **given, "eval": evaluate, "seed": seed})
+        asked = {"model": model, **given, **joined, "eval": evaluate, "seed": seed}
+        record = keep(result, made, name or made.name, out, asked)
     if as_json:
         write_json(record)
         return
@@ -84,7 +90,7 @@ def run(
     print(f"the adapter is {record['adapter']}; `acclimate show {record['adapter']}` says what is in it")
 
 
-def _chosen(name: str, given: Mapping[str, str], wanted: Mapping[str, str]) -> Recipe:
+def _chosen(name: str, given: Collection[str], wanted: Mapping[str, str]) -> Recipe:
     """The recipe with its settings; what it lacks is said before a model is loaded."""
     from acclimate.recipes.recipe import RecipeError, all_recipes, recipe
 

@@ -29,9 +29,9 @@ Change = Callable[[str, Tensor], Tensor]
 @written(
     papers=["Adapters: A Unified Library for Parameter-Efficient and Modular Transfer Learning"], needs=["adapters"]
 )
-def blocks(block: str = "Parallel") -> Together:
+def blocks(node: str = "Parallel") -> Together:
     """Adapters put together by a block: Stack, Parallel, Average and the others (Poth et al., 2023)."""
-    return Together(Tree(compositions()[block]))
+    return Together(Tree(compositions()[node]))
 
 
 def _by_hand(model: nn.Module, images: Tensor, change: Callable[[Change, Tensor], Tensor]) -> Tensor:
