@@ -8,6 +8,7 @@ from acclimate.methods.bora import BoRA
 from acclimate.methods.bottleneck import Bottleneck
 from acclimate.methods.dora import DoRA
 from acclimate.methods.dylora import DyLoRA
+from acclimate.methods.eigen import EigenLoRA
 from acclimate.methods.emergent import EmergentExperts
 from acclimate.methods.full import Full
 from acclimate.methods.head import Head
@@ -42,6 +43,7 @@ __all__ = [
     "DoRA",
     "DyLoRA",
     "ETHERPlus",
+    "EigenLoRA",
     "EmergentExperts",
     "Full",
     "GatedPrompt",
