@@ -277,7 +277,6 @@ def test_run_adapts_and_keeps_the_adapter_beside_the_unadapted_score(workplace: 
     assert (shown["name"], shown["parts"][0]["settings"]["rank"]) == ("mine", 3)
 
 
-<<<<<<< HEAD
 def _two_adapters(folder: Path) -> list[str]:
     made = []
     for seed in (0, 1):
@@ -342,7 +341,8 @@ def test_a_bench_without_its_data_is_skipped_in_a_sentence() -> None:
     done = call("bench", "rules", "--data", "nowhere")
     assert done.exit_code == 0 and "skipped" in done.stdout
     assert "there are" in call("bench", "nothing", "--data", "nowhere").stderr
-=======
+
+
 @pytest.mark.parametrize(("words", "taught"), [("scalearn --train rows.csv", True), ("blocks --set node=Stack", False)])
 def test_run_puts_adapters_together(words: str, taught: bool, workplace: Path) -> None:
     from factory import fixed
@@ -359,4 +359,3 @@ def test_run_puts_adapters_together(words: str, taught: bool, workplace: Path) -
     assert record["adapters"] == ["a.safetensors", "b.safetensors"]
     assert (record["steps"] is not None) == taught
     assert json.loads(call("show", record["adapter"], "--json").stdout)["name"] == words.split()[0]
->>>>>>> 4fd8801edfe9e6b8dd9307da2938cc73e07fb898
