@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import copy
 import itertools
+import pickle
 import random
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -281,6 +283,27 @@ def test_a_leaf_may_be_a_file(tmp_path: Path) -> None:
     compose(model, Average("a", path), name="t")
     with torch.no_grad():
         assert torch.allclose(model(X), (alone["a"] + alone["b"]) / 2, atol=1e-5)
+
+
+@pytest.mark.parametrize("tree", [*TREES, Stack("b", "a"), Nearest("a", "a", top=1, grain="row")], ids=repr)
+def test_the_model_stays_itself(tree: Any) -> None:
+    """Pickled, traced, exported and called from several threads it answers the same."""
+    model, _ = _one_layer()
+    made = compose(model, tree, name="t")
+    with torch.no_grad():
+        for parameter in made.parameters():
+            parameter.add_(torch.randn(parameter.shape, generator=torch.Generator().manual_seed(3)) * 0.3)
+        y = model(X)
+        assert torch.equal(pickle.loads(pickle.dumps(model))(X), y)
+        assert torch.allclose(torch.compile(model, fullgraph=True, backend="eager")(X), y, atol=1e-6)
+        assert torch.allclose(torch.export.export(model, (X,)).module()(X), y, atol=1e-6)
+
+    def call(_: int) -> Tensor:
+        with torch.no_grad():
+            return model(X)
+
+    with ThreadPoolExecutor(4) as threads:
+        assert all(torch.equal(answer, y) for answer in threads.map(call, range(20)))
 
 
 def test_rows_may_have_compositions() -> None:

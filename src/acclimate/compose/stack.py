@@ -21,4 +21,5 @@ class Stack(Composition, init=False):
     Stack(german, ranking)
     """
 
-    Module = Steps
+    class Module(Steps):
+        """The members at one site, each on what those before it made."""
