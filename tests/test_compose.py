@@ -251,8 +251,8 @@ def test_likeness_is_the_cosine_of_the_updates() -> None:
             place.copy_(module.delta())
     whole = torch.nn.functional.normalize(whole, dim=1)
     assert torch.allclose(likeness(held), whole @ whole.T, atol=1e-5)
-    with pytest.raises(MethodError, match="no low-rank update"):
-        likeness([acc.attach(model, acc.Full(), at="first.weight", name="d")])
+    with pytest.raises(MethodError, match="acts on what passes"):
+        likeness([compose(model, Route("a", "b"), name="d")])
 
 
 def test_planted_groups_are_found_in_any_order() -> None:

@@ -16,6 +16,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from acclimate.compose.combination.adapters import updates
+from acclimate.compose.combination.update import inner
 from acclimate.engine import Adapter, MethodError
 
 __all__ = ["groups", "likeness"]
@@ -36,24 +38,13 @@ def likeness(adapters: Sequence[Adapter]) -> Tensor:
             [1., 1.]])
     """
     products = torch.zeros(len(adapters), len(adapters), dtype=torch.float64)
-    found = [{key: _factors(adapter, key, module) for key, module in adapter.modules()} for adapter in adapters]
+    found = [updates(adapter) for adapter in adapters]
     for i, one in enumerate(found):
         for j, two in enumerate(found[: i + 1]):
-            for key in one.keys() & two.keys():
-                (down, up), (below, above) = one[key], two[key]
-                products[i, j] += ((up.mT @ above) * (down @ below.mT)).sum().cpu()
+            products[i, j] = sum(float(inner(one[key], two[key])) for key in one.keys() & two.keys())
             products[j, i] = products[i, j]
     lengths = products.diagonal().sqrt().clamp(min=1e-30)
     return (products / torch.outer(lengths, lengths)).float()
-
-
-def _factors(adapter: Adapter, key: str, module: object) -> tuple[Tensor, Tensor]:
-    factors = module.factors()  # type: ignore[attr-defined]
-    if factors is None:
-        raise MethodError(
-            f"{adapter.name!r} has no low-rank update at {key}, which is what likeness compares: give LoRA or the like"
-        )
-    return factors[0].double(), factors[1].double()
 
 
 def groups(likeness: Tensor, count: int) -> list[int]:

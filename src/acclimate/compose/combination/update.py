@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-__all__ = ["Update", "gram", "total"]
+__all__ = ["Update", "gram", "inner", "total"]
 
 
 @dataclass(frozen=True)
