@@ -277,6 +277,28 @@ def test_what_a_tree_is_made_of_is_not_trained_unless_it_is_asked_for() -> None:
         compose(model, Average("a"), name="v", train=["z"])
 
 
+@pytest.mark.parametrize("resident", [False, True])
+def test_a_leaf_is_taken_out_as_it_was_trained(resident: bool) -> None:
+    model, alone = _one_layer()
+    both = {acc.LoRA(rank=1): "weight", acc.Full(): "bias"}
+    tree = Average("a", Stack("b", both), "c", weights=[0, 1, 0])
+    made = compose(model, tree, name="t", train=["a"])
+    with torch.no_grad():
+        for parameter in made.parameters():
+            parameter.add_(torch.randn(parameter.shape, generator=torch.Generator().manual_seed(3)))
+        y = model(X)
+        if resident:
+            made.rest()
+        made.disable()
+        acc.take(made, repr(both), "new")
+        acc.take(made, "b", "old b").disable()
+        assert not torch.allclose(model(X), alone[""], atol=0.1)
+        compose(model, Stack("old b", "new"), name="again")
+        assert torch.allclose(model(X), y, atol=1e-5)
+    with pytest.raises(MethodError, match="has no 'z' in it"):
+        acc.take(made, "z")
+
+
 def test_a_leaf_may_be_a_file(tmp_path: Path) -> None:
     model, alone = _one_layer()
     path = acc.adapters(model)["b"].save(tmp_path / "b.safetensors")
@@ -288,6 +310,7 @@ def test_a_leaf_may_be_a_file(tmp_path: Path) -> None:
 @pytest.mark.parametrize("tree", [*TREES, Stack("b", "a"), Nearest("a", "a", top=1, grain="row")], ids=repr)
 def test_the_model_stays_itself(tree: Any) -> None:
     """Pickled, traced, exported and called from several threads it answers the same."""
+    torch._dynamo.reset()
     model, _ = _one_layer()
     made = compose(model, tree, name="t")
     with torch.no_grad():

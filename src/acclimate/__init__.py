@@ -30,6 +30,7 @@ if TYPE_CHECKING:
         extract,
         fold,
         learn_prototypes,
+        take,
     )
     from acclimate.compose.bind import compose
     from acclimate.compose.combination.combine import combine
@@ -213,6 +214,7 @@ __all__ = [
     "rules",
     "sites",
     "stream",
+    "take",
     "verify",
     "write_peft",
 ]

@@ -11,7 +11,7 @@ from typing import Any
 
 from acclimate.compose.alike import groups, likeness
 from acclimate.compose.average import Average, Parallel
-from acclimate.compose.bind import compose
+from acclimate.compose.bind import compose, take
 from acclimate.compose.combination import NAMED, Combined, Rule, combine, extract, fold, rule
 from acclimate.compose.fuse import Fuse
 from acclimate.compose.learned import Learned
@@ -44,6 +44,7 @@ __all__ = [
     "learn_prototypes",
     "likeness",
     "rule",
+    "take",
 ]
 
 

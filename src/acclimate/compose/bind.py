@@ -7,7 +7,7 @@ Leaves that were adapters keep their values and are not trained, unless ``train`
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -20,11 +20,11 @@ from acclimate.engine import Adapter, Method, MethodError, adapters
 from acclimate.engine.adapter import choose, enter, taken
 from acclimate.engine.files import opened, sites_of
 from acclimate.engine.glimpse import Glimpse
-from acclimate.engine.placing import build
+from acclimate.engine.placing import build, seat
 from acclimate.engine.registry import Entry, Part, state
 from acclimate.sites import Kind, Site
 
-__all__ = ["compose"]
+__all__ = ["compose", "take"]
 
 Values = dict[str, Tensor]
 KINDS: tuple[Kind, ...] = ("weight", "call", "attention")
@@ -70,7 +70,7 @@ def compose(
     entry = Entry(name, parts, build(parts, chosen, Glimpse(model, data), seed))
     with torch.no_grad():
         for part_index, key, module in entry.each():
-            fill(parts[part_index].method, module, key, values)
+            fill(parts[part_index].method, module, key, values)  # type: ignore[arg-type]
     for leaf in bound.leaves():
         if leaf.name in adapters(model):
             adapters(model)[leaf.name].disable()
@@ -109,19 +109,61 @@ def _as_value(parts: list[Part]) -> tuple[tuple[Method, tuple[str, ...], tuple[t
     return tuple((part.method, part.keys, tuple(part.widths.items())) for part in parts)
 
 
-def fill(tree: Any, node: Any, key: str, values: list[Values], first: int = 0) -> int:
-    """Give the modules at one site what their leaves held; ``first`` is the number of the tree's first leaf."""
+def fill(tree: Composition, node: Node, key: str, values: list[Values]) -> None:
+    """Give the modules at one site what their leaves held, by the leaves' numbers from left to right."""
+    for number, part, path in places(tree, node, key):
+        if values[number]:
+            for role, tensor in state(node.get_submodule(path)).items():
+                tensor.copy_(values[number][f"{part}/{key}/{role}"])
+    for each in node.modules():
+        if isinstance(each, Node):
+            each.ready()
+
+
+def places(tree: Composition, node: Any, key: str, first: int = 0, at: str = "") -> Iterator[tuple[int, int, str]]:
+    """Where leaves have modules at one site: the leaf's number, the number of its part, the path in the tree's module."""
     for index, child in enumerate(tree.children):
         member = None if node is None else node._modules.get(str(index))
+        path = f"{at}{index}"
         if isinstance(child, Composition):
-            first = fill(child, member, key, values, first)
+            yield from places(child, member, key, first, f"{path}.")
+            first += len(child.leaves())
             continue
-        if member is not None and values[first]:
+        if member is not None:
             own = [n for n, (method, keys, _) in enumerate(child.parts) if key in keys and method.kind == tree.kind]
-            for part, module in zip(own, [member] if len(own) == 1 else member.present, strict=True):
-                for role, tensor in state(module).items():
-                    tensor.copy_(values[first][f"{part}/{key}/{role}"])
+            for step, part in enumerate(own):
+                yield first, part, path if len(own) == 1 else f"{path}.{step}"
         first += 1
-    if isinstance(node, Node):
-        node.ready()
-    return first
+
+
+def take(adapter: Adapter, leaf: str, name: str | None = None) -> Adapter:
+    """An adapter out of a composition as one of its own, with the values that it has there; resident and enabled.
+
+    >>> from acclimate.compose import Stack
+    >>> from acclimate.engine import attach
+    >>> from acclimate.methods import LoRA
+    >>> model = nn.Linear(4, 4)
+    >>> german = attach(model, LoRA(rank=1), at="weight", name="german")
+    >>> stacked = compose(model, Stack("german", {LoRA(rank=2): "weight"}), name="stacked")
+    >>> take(stacked, "{LoRA(rank=2): 'weight'}", "task").parts[0].method
+    LoRA(rank=2)
+    """
+    trees = [part.method for part in adapter.parts if isinstance(part.method, Composition)]
+    leaves = trees[0].leaves() if trees else []
+    found = next((number for number, each in enumerate(leaves) if each.name == leaf), None)
+    if found is None:
+        raise MethodError(f"{adapter.name!r} has no {leaf!r} in it: it has {', '.join(map(str, leaves)) or 'no tree'}")
+    name = leaf if name is None else name
+    taken(adapter.model, name)
+    tensors = adapter.tensors()
+    named: Values = {}
+    for index, key, module in adapter.entry.each():
+        tree = adapter.parts[index].method
+        for number, part, path in places(tree, module, key) if isinstance(tree, Composition) else ():
+            prefix = f"{index}/{key}/{path}."
+            if number == found:
+                own = {n.removeprefix(prefix): t for n, t in tensors.items() if n.startswith(prefix)}
+                named |= {f"{part}/{key}/{role}": tensor.detach().clone() for role, tensor in own.items()}
+    parts = [Part(method, keys, dict(widths)) for method, keys, widths in leaves[found].parts]
+    seat(adapter.model, name, parts, sites_of(adapter.model, parts), named, lambda expected: None)
+    return Adapter(adapter.model, name)
