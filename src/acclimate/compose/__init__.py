@@ -13,6 +13,7 @@ from acclimate.compose.average import Average, Parallel
 from acclimate.compose.bind import compose
 from acclimate.compose.combination import NAMED, Combined, Rule, combine, extract, fold, rule
 from acclimate.compose.fuse import Fuse
+from acclimate.compose.graded import Graded
 from acclimate.compose.learned import Learned
 from acclimate.compose.nearest import Nearest, learn_prototypes
 from acclimate.compose.route import Route
@@ -26,6 +27,7 @@ __all__ = [
     "Combined",
     "Composition",
     "Fuse",
+    "Graded",
     "Leaf",
     "Learned",
     "Nearest",

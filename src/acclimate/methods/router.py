@@ -85,7 +85,7 @@ class TokenRouter(Method):
             self.up = zeros((channels, width), site)
 
         def around(self, call: Callable[..., Any], x: Tensor, *args: Any, **kwargs: Any) -> Any:
-            if x.dim() != 3:
+            if x.dim() != 3 or x.shape[-1] != self.router.shape[-1]:
                 raise MethodError(
                     f"TokenRouter picks from (rows, tokens, channels), and this module gets {tuple(x.shape)}"
                 )
