@@ -20,6 +20,7 @@ from acclimate.methods.monarch import Monarch
 from acclimate.methods.multi_lora import MultiLoRA
 from acclimate.methods.poly import Poly
 from acclimate.methods.prompt import GatedPrompt, Prefix
+from acclimate.methods.quantiles import Quantiles
 from acclimate.methods.randlora import RandLoRA
 from acclimate.methods.reflections import ETHER, HRA, ETHERPlus
 from acclimate.methods.router import TokenRouter
@@ -54,6 +55,7 @@ __all__ = [
     "MultiLoRA",
     "Poly",
     "Prefix",
+    "Quantiles",
     "RandLoRA",
     "RunningStatistics",
     "SLTrain",
