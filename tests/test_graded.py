@@ -39,6 +39,14 @@ def test_each_row_has_its_own_shares(method: acc.Method) -> None:
             assert torch.allclose(model(X), q * one + (1 - q) * other, atol=1e-5)
 
 
+@torch.no_grad()
+def test_where_nothing_is_said_the_quality_is_what_the_tree_says() -> None:
+    model, one, other = graded(acc.LoRA(rank=2))
+    acc.adapters(model)["composition"].detach()
+    compose(model, Graded("a", "b", otherwise=0.75))
+    assert torch.allclose(model(X), 0.75 * one + 0.25 * other, atol=1e-5)
+
+
 def test_a_quality_must_be_said_one_for_each_row() -> None:
     model = graded(acc.LoRA(rank=2))[0]
     with pytest.raises(MethodError, match="with given"):

@@ -25,13 +25,18 @@ __all__ = ["Graded", "Judged"]
 
 
 class Graded(Composition):
-    """The first child as much as the quality of a row says, the second for the rest.
+    """The first child as much as the quality of a row says, the second for the rest. ``otherwise`` is the quality where
+    nothing is said of it; None refuses.
 
     >>> Graded("sharp", "blurred")
     Graded(sharp, blurred)
     """
 
+    otherwise: float | None = None
+
     def __post_init__(self) -> None:
+        if self.otherwise is not None and not 0 <= self.otherwise <= 1:
+            raise MethodError(f"otherwise={self.otherwise} is no quality: it lies between 0 and 1")
         if len(self.children) != 2:
             raise MethodError(f"{self} grades between two adapters, and {len(self.children)} were given")
 
@@ -40,7 +45,7 @@ class Graded(Composition):
         steady = False
 
         def gates(self, x: Tensor, y: Tensor) -> Tensor:
-            quality = said("quality")
+            quality = self.method.otherwise if said("quality") is None else said("quality")
             if quality is None:
                 raise MethodError(
                     f"{self.method} has to know the quality: call the model inside `with given(quality=...)`"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -21,23 +22,29 @@ from acclimate.methods import LoRA
 from acclimate.recipes.recipe import Finding, Together, written
 from acclimate.rules import Gradient
 
-__all__ = ["petalface"]
+__all__ = ["Joined", "petalface"]
 
 PLACES = tuple(f"model.{key}" for key in ("0.weight", *INNER))
 
 
-def joined(model: torch.nn.Module, names: Sequence[str]) -> Adapter:
+@dataclass(frozen=True)
+class Joined:
     """The first adapter for rows of high quality, the second for rows of low; both go on learning."""
-    return compose(model, Graded(*_any(names)), name="petalface", train=names)
+
+    otherwise: float
+
+    def __call__(self, model: torch.nn.Module, names: Sequence[str]) -> Adapter:
+        settings: Any = {"otherwise": self.otherwise}
+        return compose(model, Graded(*_any(names), **settings), name="petalface", train=names)
 
 
 @written(
     papers=["PETALface: Parameter Efficient Transfer Learning for Low-resolution Face Recognition"],
     needs=["adapters", "train"],
 )
-def petalface(epochs: int = 2) -> Together:
+def petalface(otherwise: float = 0.5, epochs: int = 2) -> Together:
     """Two adapters graded by the quality of each input (Narayan et al., 2024); say it by `Given` or `Judged`."""
-    return Together(joined, CrossEntropy(), finetune(epochs=epochs), Gradient())
+    return Together(Joined(otherwise), CrossEntropy(), finetune(epochs=epochs), Gradient())
 
 
 @petalface.claim
