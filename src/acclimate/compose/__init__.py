@@ -14,6 +14,7 @@ from acclimate.compose.average import Average, Parallel
 from acclimate.compose.bind import compose, take
 from acclimate.compose.combination import NAMED, Combined, Rule, combine, extract, fold, rule
 from acclimate.compose.fuse import Fuse
+from acclimate.compose.graded import Graded
 from acclimate.compose.learned import Learned
 from acclimate.compose.nearest import Nearest, learn_prototypes
 from acclimate.compose.route import Route
@@ -27,6 +28,7 @@ __all__ = [
     "Combined",
     "Composition",
     "Fuse",
+    "Graded",
     "Leaf",
     "Learned",
     "Nearest",

@@ -16,6 +16,7 @@ from acclimate.losses.mean_squares import MeanSquares
 from acclimate.losses.mmd import MMD, discrepancy
 from acclimate.losses.need import need
 from acclimate.losses.penalty import Penalty
+from acclimate.losses.pinball import Pinball
 from acclimate.losses.prior_entropy import PriorEntropy
 from acclimate.losses.pseudo_label import PseudoLabel
 from acclimate.losses.pull_to_start import PullToStart
@@ -24,6 +25,6 @@ from acclimate.losses.sharpened_label import SharpenedLabel
 __all__ = [
     "IGNORED", "MMD", "Consistency", "CrossEntropy", "Discriminator", "Distillation", "DomainAdversarial",
     "Entropy", "GateConcentration", "GateInformation", "GeneralisedCrossEntropy", "InformationMaximisation", "Loss",
-    "LossError", "MeanSquares", "Penalty", "PriorEntropy", "PseudoLabel", "PullToStart", "Seen", "SharpenedLabel",
+    "LossError", "MeanSquares", "Penalty", "Pinball", "PriorEntropy", "PseudoLabel", "PullToStart", "Seen", "SharpenedLabel",
     "Sum", "discrepancy", "logits_of", "losses", "need", "ramp", "reverse",
 ]  # fmt: skip

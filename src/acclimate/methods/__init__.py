@@ -21,6 +21,7 @@ from acclimate.methods.multi_lora import MultiLoRA
 from acclimate.methods.orthogonal import OrthogonalLoRA
 from acclimate.methods.poly import Poly
 from acclimate.methods.prompt import GatedPrompt, Prefix
+from acclimate.methods.quantiles import Quantiles
 from acclimate.methods.randlora import RandLoRA
 from acclimate.methods.reflections import ETHER, HRA, ETHERPlus
 from acclimate.methods.router import TokenRouter
@@ -56,6 +57,7 @@ __all__ = [
     "OrthogonalLoRA",
     "Poly",
     "Prefix",
+    "Quantiles",
     "RandLoRA",
     "RunningStatistics",
     "SLTrain",
