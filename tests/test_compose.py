@@ -366,6 +366,15 @@ def test_a_gate_has_no_weight_to_stand_on() -> None:
         model(X)
 
 
+@pytest.mark.parametrize("at", ["out_proj.weight", "in_proj_weight[q]"])
+def test_a_gate_by_token_is_refused_where_a_weight_is_only_read(at: str) -> None:
+    model = nn.MultiheadAttention(8, 2, batch_first=True)
+    acc.attach(model, acc.LoRA(rank=1), at=[at], name="a")
+    compose(model, Average("a"), name="steady")
+    with pytest.raises(MethodError, match="no linear call of its own"):
+        compose(model, Route("a"), name="t")
+
+
 @pytest.mark.parametrize(
     "change",
     [

@@ -24,7 +24,7 @@ from acclimate.methods.given import given, said
 __all__ = ["Graded", "Judged"]
 
 
-class Graded(Composition):
+class Graded(Composition, init=False):
     """The first child as much as the quality of a row says, the second for the rest. ``otherwise`` is the quality where
     nothing is said of it; None refuses.
 

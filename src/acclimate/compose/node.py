@@ -35,6 +35,10 @@ class Node(AdapterModule):
                 self.add_module(str(index), member)
         self.build(site)
         self.faces = frozenset(_FACES.get(site.kind, ()) or self.at_weight())  # type: ignore[misc]
+        if "beside" in self.faces and not _passes(site):
+            raise MethodError(
+                f"{method} acts on what passes, and {site.key} ({site.type}) has no linear call of its own: leave it out"
+            )
         scaling = all(member.through == "scale" for member in self.present)
         self.through = "scale" if scaling else "project"  # type: ignore[misc]
 
@@ -54,6 +58,12 @@ class Node(AdapterModule):
         own = [face for face in ("weight", "output") if all(face in m.faces for m in self.present)]
         own += ["bias"] if any("bias" in m.faces for m in self.present) else []
         return own if {"weight", "output"} & set(own) else ["beside"]
+
+
+def _passes(site: Site) -> bool:
+    """Whether the module of a weight is called, and is linear in the whole of it."""
+    read_only = type(site.module).__name__ == "NonDynamicallyQuantizableLinear"  # nn.MultiheadAttention takes its weight
+    return site.layout.projects and site.part is None and not read_only
 
 
 _FACES = {"call": ("around",), "attention": ("among",)}

@@ -18,6 +18,7 @@ A face is a function the engine calls at the right moment:
 from __future__ import annotations
 
 import dataclasses
+import importlib
 import json
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, dataclass_transform
@@ -192,9 +193,8 @@ def methods() -> dict[str, type[Method]]:
 
 
 def _every() -> dict[str, type[Method]]:
-    import acclimate.compose
-    import acclimate.methods  # noqa: F401
-
+    for room in ("acclimate.methods", "acclimate.compose"):  # above this floor, and nothing of it is used here
+        importlib.import_module(room)
     found: dict[str, type[Method]] = {}
     pending = list(Method.__subclasses__())
     while pending:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,7 +12,7 @@ from torch.nn.functional import cross_entropy
 
 from acclimate.bench.blurred import blurred, sharpness
 from acclimate.bench.relearn import INNER, known, network
-from acclimate.compose import Graded, compose
+from acclimate.compose import Average, Graded, compose
 from acclimate.compose.graded import Judged
 from acclimate.data import Batches
 from acclimate.engine import Adapter, attach
@@ -29,13 +29,16 @@ PLACES = tuple(f"model.{key}" for key in ("0.weight", *INNER))
 
 @dataclass(frozen=True)
 class Joined:
-    """The first adapter for rows of high quality, the second for rows of low; both go on learning."""
+    """The first adapter for rows of high quality, the second (or the average of the others) for rows of low; all learn."""
 
     otherwise: float
 
-    def __call__(self, model: torch.nn.Module, names: Sequence[str]) -> Adapter:
-        settings: Any = {"otherwise": self.otherwise}
-        return compose(model, Graded(*_any(names), **settings), name="petalface", train=names)
+    def __call__(
+        self, model: torch.nn.Module, adapters: Collection[Any], name: str = "graded", seed: int = 0, data: Any = None
+    ) -> Adapter:
+        sharp, *others = adapters
+        tree = Graded(sharp, Average(*others) if len(others) > 1 else others[0], otherwise=self.otherwise)
+        return compose(model, tree, name=name, train=[str(each) for each in adapters], seed=seed)
 
 
 @written(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -12,31 +12,27 @@ from acclimate.bench.planted import drawn
 from acclimate.bench.spread import LEVELS, interval_score, network, pinball, rows
 from acclimate.compose import Average, Learned, compose
 from acclimate.data import Batches
-from acclimate.engine import Adapter, adapters, attach
+from acclimate.engine import adapters, attach
 from acclimate.loops import finetune, fit, predict
 from acclimate.losses import Pinball
 from acclimate.methods import Full, Quantiles
 from acclimate.methods.quantiles import conformal
-from acclimate.recipes.recipe import Finding, Together, written
+from acclimate.recipes.recipe import Finding, Together, Tree, written
 from acclimate.rules import Gradient
 
-__all__ = ["joined", "quantile_aggregation"]
+__all__ = ["quantile_aggregation"]
 
 HEAD = ("2.weight", "2.bias")
-Each = Literal["all", "site", "channel"]
 
 
-def joined(model: nn.Module, names: Sequence[str], each: Each = "channel", seed: int = 0) -> Adapter:
-    """The adapters of a model's head weighed, each level by numbers of its own, which begin as one over their count."""
-    settings: Any = {"each": each}
-    library: list[Any] = list(names)
-    return compose(model, Learned(*library, **settings), name="aggregated", seed=seed)
+WEIGHED = Tree(Learned, {"each": "channel"})
+"""Adapters of a model's head, each level weighed by numbers of its own, which begin as one over their count."""
 
 
 @written(papers=["Flexible Model Aggregation for Quantile Regression"], needs=["adapters", "train"])
 def quantile_aggregation(epochs: int = 20) -> Together:
     """Weights of several quantile models for each level, by the pinball loss (Fakoor et al., 2021)."""
-    return Together(joined, Pinball(), finetune(epochs=epochs), Gradient(lr=1e-2))
+    return Together(WEIGHED, Pinball(), finetune(epochs=epochs), Gradient(lr=1e-2))
 
 
 @quantile_aggregation.claim
@@ -55,7 +51,7 @@ def _weighed_ordered_and_covering(seeds: Sequence[int], on: bool) -> Finding:
         note("uniform", pinball(predict(model, (x,)), y))
         if on:
             uniform.detach()
-            joined(model, names, seed=seed)
+            WEIGHED(model, names, "aggregated", seed)
             _learn(model, *rows(seed + 300, 640), 30, seed, rate=1e-2)
         q, rise = predict(model, (x,)), torch.zeros(1)
         note("weighed", pinball(q, y))
