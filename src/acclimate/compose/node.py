@@ -62,7 +62,9 @@ class Node(AdapterModule):
 
 def _passes(site: Site) -> bool:
     """Whether the module of a weight is called, and is linear in the whole of it."""
-    read_only = type(site.module).__name__ == "NonDynamicallyQuantizableLinear"  # nn.MultiheadAttention takes its weight
+    read_only = (
+        type(site.module).__name__ == "NonDynamicallyQuantizableLinear"
+    )  # nn.MultiheadAttention takes its weight
     return site.layout.projects and site.part is None and not read_only
 
 
