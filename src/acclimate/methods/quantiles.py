@@ -41,6 +41,9 @@ class Quantiles(Method):
     at: ClassVar[str] = "head"
     exceptions = {"identity": "it has no parameters: attached, it sorts"}
 
+    def refuses(self, site: Site) -> str:
+        return "" if site.layout.channel in (None, -1) else "sorts the last axis of an output, where its levels lie"
+
     def fits(self, site: Site) -> bool:
         return False
 
