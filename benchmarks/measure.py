@@ -40,7 +40,7 @@ def by_turns(ours: Callable[[], object], peer: Callable[[], object], rounds: int
 
 
 def table(rows: list[Row]) -> str:
-    lines = ["| work | acclimate | peft | ratio | aim | met |", "|---|---|---|---|---|---|"]
+    lines = ["| work | acclimate | peft, unless said | ratio | aim | met |", "|---|---|---|---|---|---|"]
     for row in rows:
         met = "yes" if row.met else "no"
         peer, ratio = ("-", "-") if math.isnan(row.peer) else (f"{row.peer:.4g} {row.unit}", f"{row.ratio:.2f}x")
