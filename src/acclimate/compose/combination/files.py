@@ -76,7 +76,8 @@ def combine_files(
 ) -> Path:
     """Write the combination of checkpoints that have the same tensors, in the types of the base or else the first.
 
-    What is no floating-point number is taken from there as it is. Nothing is written if this raises.
+    What is no floating-point number is taken from there as it is. A shared basis is that of matrices, (out, rest): vectors,
+    which have none, are combined entry by entry. Nothing is written if this raises.
     """
     found = [Checkpoint(path) for path in paths]
     ground = None if base is None else Checkpoint(Path(base))
@@ -139,6 +140,9 @@ def _combined(
     if not first.is_floating_point():
         return first
     origin = None if ground is None else first.float()
-    updates = [Update(whole=each[name].float() if origin is None else each[name].float() - origin) for each in found]
-    mixed = rule.combined(updates, weights, generator).dense()
+    changes = [each[name].float() if origin is None else each[name].float() - origin for each in found]
+    if rule.align == "basis":
+        changes = [change.flatten(1) if change.dim() > 1 else change for change in changes]
+        rule = rule if first.dim() > 1 else rule.using(align="none")
+    mixed = rule.combined([Update(whole=change) for change in changes], weights, generator).dense().reshape(first.shape)
     return (mixed if origin is None else origin + mixed).to(first.dtype)
