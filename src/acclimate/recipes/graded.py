@@ -60,7 +60,7 @@ def _better_on_both_qualities(seeds: Sequence[int], on: bool) -> Finding:
         for name in rows:
             model = Judged(network(), sharpness if on else _half)
             if name == "pair":
-                adapter = compose(model, Graded(*_any([{LoRA(rank=2): PLACES}] * 2)), name=name, seed=seed)
+                adapter = compose(model, Graded(*[{LoRA(rank=2): PLACES}] * 2), name=name, seed=seed)
                 same = same and torch.equal(predict(model, known("test")), predict(plain, known("test")))
             else:
                 adapter = attach(model, LoRA(rank=4), at=PLACES, name=name, seed=seed)
@@ -84,10 +84,6 @@ def _better_on_both_qualities(seeds: Sequence[int], on: bool) -> Finding:
         "the gain on blurred digits is one of speed: after 15 epochs the single adapter, with twice the rank for them, was better "
         "on blurred digits (0.76 to 0.80 nats) and still worse on clean ones (0.52 to 0.39)",
     )
-
-
-def _any(values: Sequence[Any]) -> list[Any]:
-    return list(values)
 
 
 def _half(images: Tensor) -> Tensor:

@@ -47,7 +47,7 @@ def _weighed_ordered_and_covering(seeds: Sequence[int], on: bool) -> Finding:
         note("unadapted", pinball(predict(model, (x,)), y))
         names = _library(model, seed)
         note("best_of_the_library", min(_alone(model, name, x, y) for name in names))
-        uniform = compose(model, Average(*_any(names)), name="uniform")
+        uniform = compose(model, Average(*names), name="uniform")
         note("uniform", pinball(predict(model, (x,)), y))
         if on:
             uniform.detach()
@@ -81,10 +81,6 @@ def _weighed_ordered_and_covering(seeds: Sequence[int], on: bool) -> Finding:
         and off_by <= 0.05,
         "the gain over the uniform average is small here, a few per cent at most",
     )
-
-
-def _any(values: Sequence[Any]) -> list[Any]:
-    return list(values)
 
 
 def _library(model: nn.Module, seed: int) -> list[str]:
