@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from trees import BATCH, grow, network, planted
 
 import acclimate as acc
-from acclimate.compose import NAMED, Average, Rule, combine, compose, extract, fold, rule
+from acclimate.compose import NAMED, Average, Rule, combine, compose, extract, fisher, fold, rule
 from acclimate.compose.combination import Update, gram, total, weigh
 from acclimate.engine import FileError, MethodError
 
@@ -34,7 +34,8 @@ def _dense(update: Update) -> Update:
 
 def _with(how: Rule, updates: list[Update], weights: list[float] | None = None) -> Tensor:
     weights = [1.0] * len(updates) if weights is None else weights
-    return how.combined(updates, weights, torch.Generator().manual_seed(0)).dense()
+    matters = [each.dense().square() for each in updates] if how.weigh == "fisher" else None
+    return how.combined(updates, weights, torch.Generator().manual_seed(0), matters).dense()
 
 
 THREE = [_thin(seed, rank) for seed, rank in ((0, 2), (1, 3), (2, 1))]
@@ -141,6 +142,31 @@ def test_stock_keeps_what_is_common() -> None:
     assert torch.allclose(_with(rule("model_stock"), alike), common, atol=1e-5)
     apart = [Update(whole=torch.eye(3)[i : i + 1]) for i in range(3)]
     assert float(_with(rule("model_stock"), apart).abs().max()) < 1e-6
+
+
+def test_by_fisher_an_entry_counts_as_much_as_it_matters() -> None:
+    one, other = torch.tensor([[2.0, 2.0, 2.0]]), torch.tensor([[-1.0, -1.0, -1.0]])
+    matters = [torch.tensor([[3.0, 1.0, 0.0]]), torch.tensor([[1.0, 0.0, 0.0]])]
+    made = rule("fisher").combined([Update(whole=one), Update(whole=other)], [1.0, 1.0], torch.Generator(), matters)
+    assert torch.allclose(made.dense(), torch.tensor([[1.25, 2.0, 0.5]]), atol=1e-4)
+    with pytest.raises(MethodError, match="importance"):
+        rule("fisher").combined([Update(whole=one)], [1.0], torch.Generator())
+
+
+def test_fisher_is_the_mean_square_of_the_gradient_at_the_adapted_weight() -> None:
+    model = nn.Sequential(nn.Linear(4, 3), nn.Tanh(), nn.Linear(3, 2, bias=False))
+    adapter = shake(acc.attach(model, acc.LoRA(rank=2), at="all", name="a"))
+    shake(acc.attach(model, acc.LoRA(rank=1), at="all", name="other"), seed=3)
+    x = _drawn(0, 400, 4)
+    found = fisher(adapter, x, rows=400)
+    with acc.only(model, "a"), torch.no_grad():
+        hidden = model[:2](x)
+        p = model(x).softmax(1)
+    own = torch.diag_embed(p) - p[:, :, None] * p[:, None, :]  # E_y (onehot - p)^2, the diagonal of it
+    exact = (own.diagonal(dim1=1, dim2=2)[:, :, None] * hidden.square()[:, None, :]).mean(0)
+    assert torch.allclose(found["2.weight"], exact, rtol=0.25)
+    assert set(found) == {"0.weight", "2.weight"}
+    assert acc.adapters(model)["other"].enabled and not adapter.merged
 
 
 def test_energy_and_similarity() -> None:
@@ -349,7 +375,7 @@ def test_models_are_combined_by_what_each_adds() -> None:
     assert list(acc.adapters(base)) == [made.name]
 
 
-@pytest.mark.parametrize("name", sorted(NAMED))
+@pytest.mark.parametrize("name", sorted(name for name, each in NAMED.items() if each.weigh != "fisher"))
 def test_files_are_combined_as_models_are(name: str, tmp_path: Path) -> None:
     states = {each: _tuned(seed).state_dict() for seed, each in enumerate(("a", "b"))}
     states["base"] = _two()[0].state_dict()

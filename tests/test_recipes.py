@@ -32,8 +32,10 @@ EXPECTED = {"cotta", "dann", "lame", "lora", "prior", "self-learning", "shot", "
 KINDS = [
     {"train"}, {"source", "target"}, {"target"}, {"stream"}, {"source"}, {"adapters"}, {"adapters", "train"}, set()
 ]  # fmt: skip
-TINY = {"tries": 8, "epochs": 1, "classes": 3, "rank": 2, "width": 4, "length": 2, "views": 1}
+TINY = {"tries": 8, "epochs": 1, "classes": 3, "rank": 2, "width": 4, "length": 2, "views": 1, "tasks": 1}
+CALLS = ("0", "2")
 OTHER = {
+    "last": "1.*",
     "align": "none",
     "normalise": True,
     "classes": 5,
@@ -67,7 +69,8 @@ every = pytest.mark.parametrize("name", RECIPES)
 
 
 def tiny(each: Recipe) -> Recipe:
-    sizes = {**TINY, "experts": (1, 2), "at": LAYERS} if isinstance(each.made, Together) else TINY
+    layers = {"experts": (1, 2), "at": CALLS if each.name == "hyperformer" else LAYERS, "last": LAYERS}
+    sizes = {**TINY, **layers} if isinstance(each.made, Together) else TINY
     return each.using(**{name: value for name, value in sizes.items() if name in each.defaults})
 
 

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 import acclimate as acc
-from acclimate.compose import Average, Fuse, Learned, Nearest, Parallel, Route, Split, Stack
+from acclimate.compose import Average, Fuse, Learned, Nearest, Parallel, Route, Split, Stack, Told
 from acclimate.engine import MethodError
 from acclimate.sites import SiteError
 
@@ -76,10 +76,12 @@ def grow(draw: random.Random, names: str = "abcd", depth: int = 3) -> Any:
     children = [
         grow(draw, names, depth - 1) if depth > 1 and draw.random() < 0.4 else draw.choice(names) for _ in range(count)
     ]
-    node = draw.choice([Average, Parallel, Stack, Learned, Fuse, Route, Split, Nearest])
+    node = draw.choice([Average, Parallel, Stack, Learned, Fuse, Route, Split, Nearest, Told])
     settings: dict[str, Any] = {}
     if node is Average and draw.random() < 0.5:
         settings = {"weights": [draw.uniform(-1, 1) for _ in children]}
+    if node is Told:
+        settings = {"otherwise": draw.randrange(len(children))}
     if node is Split:
         settings = {"begin": sorted(draw.sample(range(1, 5), count - 1))}
     if node is Learned:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from acclimate.compose import Average, Composition, Nearest, Rule, combine, compose
+from acclimate.compose.combination.fisher import fisher
 from acclimate.compose.combination.rule import NAMED
 from acclimate.data import as_batches
 from acclimate.engine import Adapter, MethodError, only
@@ -61,7 +62,10 @@ def try_rules(
     for name in names:
         tried(name, name)
     try:
-        ways = {**{name: _by(rule, seed) for name, rule in (NAMED if rules is None else rules).items()}, **_TREES}
+        ways = {
+            **{name: _by(rule, seed, halves[0]) for name, rule in (NAMED if rules is None else rules).items()},
+            **_TREES,
+        }
         for what, way in ways.items():
             try:
                 made = way(adapters)
@@ -76,8 +80,12 @@ def try_rules(
     return found
 
 
-def _by(rule: Rule, seed: int) -> Way:
-    return lambda adapters: combine(adapters, rule, name="tried", seed=seed)
+def _by(rule: Rule, seed: int, data: Any) -> Way:
+    def way(adapters: Sequence[Adapter]) -> Adapter:
+        matters = [fisher(adapter, data, seed=seed) for adapter in adapters] if rule.weigh == "fisher" else None
+        return combine(adapters, rule, name="tried", seed=seed, importance=matters)
+
+    return way
 
 
 def _tree(node: type[Composition], **settings: Any) -> Way:

@@ -107,6 +107,10 @@ class Adapter:
         make_resident(self.model, self.entry)
         return self
 
+    def copy(self, name: str) -> Adapter:
+        """Another of the same methods at the same sites with the same values, attached and disabled."""
+        return copied(self, name)
+
     def detach(self) -> None:
         """Take it out. The last one out leaves the model as it came in."""
         detach(self.model, self.name)
@@ -229,6 +233,27 @@ def choose(model: nn.Module, method: Methods, at: At | None, data: Any) -> tuple
         parts.append(Part(each, tuple(site.key for site in found), seen))
         chosen.append(measured)
     return parts, chosen
+
+
+@torch.no_grad()
+def copied(adapter: Adapter, name: str) -> Adapter:
+    """The adapter once more under another name, disabled."""
+    made = again(adapter, name, [part.method for part in adapter.parts])
+    held = adapter.tensors()
+    for role, tensor in made.tensors().items():
+        tensor.copy_(held[role])
+    return made.disable()
+
+
+def again(adapter: Adapter, name: str, methods: Sequence[Method]) -> Adapter:
+    """An adapter at the same sites, of these methods, a part each; its values are of the right shapes and mean nothing yet."""
+    from acclimate.engine.files import sites_of
+
+    taken(adapter.model, name)
+    parts = [Part(m, part.keys, dict(part.widths)) for m, part in zip(methods, adapter.parts, strict=True)]
+    found = sites_of(adapter.model, parts)
+    chosen = [[found[key] for key in part.keys] for part in parts]
+    return enter(adapter.model, Entry(name, parts, build(parts, chosen, None, 0)), chosen)
 
 
 def enter(model: nn.Module, entry: Entry, chosen: list[list[Site]]) -> Adapter:

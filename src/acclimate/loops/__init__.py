@@ -2,6 +2,7 @@
 
 from acclimate.loops.adaptation import Adaptation
 from acclimate.loops.domain_pair import domain_pair
+from acclimate.loops.ensemble import ensemble
 from acclimate.loops.evaluate import Score, evaluate, predict
 from acclimate.loops.finetune import finetune
 from acclimate.loops.fit import Run, fit
@@ -20,6 +21,7 @@ __all__ = [
     "Score",
     "Stream",
     "domain_pair",
+    "ensemble",
     "evaluate",
     "finetune",
     "fit",

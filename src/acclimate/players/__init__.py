@@ -1,6 +1,7 @@
 """Networks that take part in a run and are not the model: teachers, givers of labels, what restores."""
 
 from acclimate.losses import Discriminator
+from acclimate.players.accumulated import Accumulated
 from acclimate.players.asking import answer, quiet
 from acclimate.players.augment import Augmentation, ImageAugmentation
 from acclimate.players.augmented_teacher import AugmentedTeacher
@@ -12,7 +13,7 @@ from acclimate.players.stochastic_restore import StochasticRestore
 from acclimate.players.teacher import Teacher, TeacherState
 
 __all__ = [
-    "Augmentation", "AugmentedTeacher", "BaseTeacher", "CentroidLabels", "Discriminator", "EMATeacher",
+    "Accumulated", "Augmentation", "AugmentedTeacher", "BaseTeacher", "CentroidLabels", "Discriminator", "EMATeacher",
     "ImageAugmentation", "Player", "PlayerState", "StochasticRestore", "Teacher", "TeacherState", "answer",
     "nearest_centroid", "quiet",
 ]  # fmt: skip

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from acclimate.compose.combination.align import aligned
+from acclimate.compose.combination.fisher import Importance
 from acclimate.compose.combination.plain import Combined, Parameters, plain
 from acclimate.compose.combination.rule import Rule
 from acclimate.compose.combination.update import Update
@@ -31,6 +32,7 @@ def combine_adapters(
     name: str = "combined",
     rank: int | None = None,
     seed: int = 0,
+    importance: Sequence[Importance] | None = None,
 ) -> Combined:
     """One adapter of several of one model, resident and enabled; those that it is made of are disabled."""
     model = adapters[0].model
@@ -42,7 +44,8 @@ def combine_adapters(
     made: dict[str, Update] = {}
     for key in dict.fromkeys(key for each in found for key in each):
         like = next(each[key] for each in found if key in each)
-        made[key] = rule.combined([each.get(key) or _nothing(like) for each in found], weights, generator)
+        matters = None if importance is None else _importance(importance, key, like)
+        made[key] = rule.combined([each.get(key) or _nothing(like) for each in found], weights, generator, matters)
 
     def cut(update: Update) -> Update:
         return update if rank is None or (update.rank or min(_shape(update))) <= rank else update.nearest(rank)
@@ -95,6 +98,11 @@ def _bias(modules: Sequence[AdapterModule], site: Site) -> dict[str, Update]:
         b = module.bias(b) if "bias" in module.faces else b  # type: ignore[operator]
     key = f"{reader.path}.{reader.bias}" if reader.path else str(reader.bias)
     return {key: Update(whole=(b - base.float()).reshape(-1, 1))}
+
+
+def _importance(given: Sequence[Importance], key: str, like: Update) -> list[Tensor]:
+    """How much the entries at a site matter to each; where an adapter has nothing there, and at biases, all alike."""
+    return [each[key] if key in each else torch.ones(_shape(like)) for each in given]
 
 
 def _nothing(like: Update) -> Update:

@@ -11,6 +11,7 @@ from torch import nn
 from acclimate.compose.combination.adapters import combine_adapters
 from acclimate.compose.combination.extract import extract
 from acclimate.compose.combination.files import combine_files
+from acclimate.compose.combination.fisher import Importance
 from acclimate.compose.combination.plain import Combined
 from acclimate.compose.combination.rule import Rule
 from acclimate.compose.combination.rule import rule as named
@@ -29,6 +30,7 @@ def combine(
     name: str = ...,
     rank: int | None = ...,
     seed: int = ...,
+    importance: Sequence[Importance] | None = ...,
 ) -> Combined: ...
 
 
@@ -54,12 +56,14 @@ def combine(
     name: str = "combined",
     rank: int | None = None,
     seed: int = 0,
+    importance: Sequence[Importance] | None = None,
 ) -> Combined | Path:
     """Combine adapters of one model, models of one architecture (``base`` is the one they were tuned from), or checkpoints
     (paths, streamed to ``out``; without a ``base`` the weights themselves are combined).
 
-    ``weights`` are ones by default, ``rank`` cuts what comes out, ``seed`` decides what is dropped at random. Adapters that were
-    combined are disabled. Nothing changes if this raises.
+    ``weights`` are ones by default, ``rank`` cuts what comes out, ``seed`` decides what is dropped at random, ``importance`` is
+    what `fisher` gives for each adapter, for a rule that weighs by it. Adapters that were combined are disabled. Nothing changes
+    if this raises.
 
     >>> from acclimate.engine import attach
     >>> from acclimate.methods import LoRA
@@ -76,7 +80,9 @@ def combine(
         raise MethodError(f"{len(shares)} weights for {len(given)} to combine: give one for each")
     kinds = {kind for each in given for kind in (Adapter, nn.Module, str, Path) if isinstance(each, kind)}
     if kinds == {Adapter}:
-        return combine_adapters(list(given), how, shares, name, rank, seed)
+        return combine_adapters(list(given), how, shares, name, rank, seed, importance)
+    if importance is not None:
+        raise MethodError("importances are of adapters: extract(base, model) makes an adapter of a model")
     if kinds == {nn.Module}:
         return _models(list(given), how, shares, base, name, rank, seed)
     if kinds and kinds <= {str, Path}:

@@ -1,7 +1,7 @@
 """How updates of one matrix become one: independent choices, of which every named way of merging is a point.
 
     kept   = rescale(sparsify(update_i))            which entries of each
-    w      = weigh(<kept_i, kept_j>)                 how much each counts
+    w      = weigh(<kept_i, kept_j>)                 how much each counts; "fisher": each entry, by how much it matters
     agree  = elect(w_i kept_i)                       which entries follow the sign that most of the weight, or most of them, have
     update = scale * sum_i agree_i w_i kept_i  [/ sum_i agree_i w_i, where ``normalise``]
 
@@ -52,11 +52,15 @@ class Rule:
             "rescale": ("none", "density", "l1", "l2"),
             "align": ("none", "basis", "transport"),
             "elect": ("none", "mass", "count"),
-            "weigh": tuple(weigh.WAYS),
+            "weigh": (*weigh.WAYS, "fisher"),
         }
         for axis, known in choices.items():
             if getattr(self, axis) not in known:
                 raise MethodError(f"{axis}={getattr(self, axis)!r} is none of {', '.join(known)}")
+        if self.weigh == "fisher" and not self.normalise:
+            raise MethodError(
+                "weigh='fisher' without normalise=True has no scale: how much entries matter is no weight"
+            )
         if not 0 <= self.density <= 1 or not 0 <= self.outliers < 1:
             raise MethodError(f"density={self.density} and outliers={self.outliers} are shares: between 0 and 1")
 
@@ -67,10 +71,18 @@ class Rule:
     @property
     def linear(self) -> bool:
         """Whether it is a weighted sum, which keeps products of thin factors what they are."""
-        return self.sparsify == "none" and self.elect == "none"
+        return self.sparsify == "none" and self.elect == "none" and self.weigh != "fisher"
 
-    def combined(self, updates: Sequence[Update], weights: Sequence[float], generator: torch.Generator) -> Update:
-        """One update of several, each of the same shape."""
+    def combined(
+        self,
+        updates: Sequence[Update],
+        weights: Sequence[float],
+        generator: torch.Generator,
+        importance: Sequence[Tensor] | None = None,
+    ) -> Update:
+        """One update of several, each of the same shape; ``importance`` is how much each entry of each matters (`fisher`)."""
+        if self.weigh == "fisher":
+            return Update(whole=self._by_importance(updates, weights, generator, importance))
         if self.linear:
             shares = self._weights(updates, weights)
             if self.normalise:
@@ -87,11 +99,30 @@ class Rule:
             return wanted
         return weigh.WAYS[self.weigh](gram(updates), wanted)
 
+    def _by_importance(
+        self,
+        updates: Sequence[Update],
+        weights: Sequence[float],
+        generator: torch.Generator,
+        importance: Sequence[Tensor] | None,
+    ) -> Tensor:
+        if importance is None or self.align == "basis":
+            raise MethodError(
+                "weigh='fisher' needs how much each entry of each weight matters: give combine(..., importance="
+                "[fisher(adapter, data), ...]), without align='basis'"
+            )
+        kept = self._kept(torch.stack([each.dense().float() for each in updates]), generator)
+        matters = torch.stack([each.float() for each in importance])
+        shares = torch.tensor(weights).view(-1, *(1,) * (kept.dim() - 1)) * (matters + _LEAST * matters.mean())
+        return self._mixed(kept, shares)
+
     def _entries(self, stacked: Tensor, weights: Sequence[float], generator: torch.Generator) -> Tensor:
         """Entry by entry; stacked is (n, ...)."""
         kept = self._kept(stacked, generator)
         shares = self._weights([Update(whole=each) for each in kept], weights).to(kept.dtype)
-        shares = shares.view(-1, *(1,) * (kept.dim() - 1))
+        return self._mixed(kept, shares.view(-1, *(1,) * (kept.dim() - 1)))
+
+    def _mixed(self, kept: Tensor, shares: Tensor) -> Tensor:
         parts = shares * kept
         agree = torch.ones_like(parts)
         if self.elect != "none":
@@ -99,7 +130,8 @@ class Rule:
             agree = (parts.sign() == torch.where(votes >= 0, 1.0, -1.0)).to(parts)
         mixed = (parts * agree).sum(0)
         if self.normalise:
-            mixed = mixed / _whole((shares * agree).sum(0))
+            whole = (shares * agree).sum(0)
+            mixed = mixed / (whole.clamp_min(1e-30) if self.weigh == "fisher" else _whole(whole))
         return self.scale * mixed
 
     def _kept(self, stacked: Tensor, generator: torch.Generator) -> Tensor:
@@ -128,6 +160,10 @@ class Rule:
         return Update(down=merged, up=(q @ (u * s)).float())
 
 
+_LEAST = 1e-6
+"""The share of the mean that every entry matters: where nothing passes, updates count alike."""
+
+
 def _whole(divisor: Tensor) -> Tensor:
     return torch.where(divisor.abs() < 1e-8, torch.ones_like(divisor), divisor)
 
@@ -147,6 +183,7 @@ NAMED: dict[str, Rule] = {
     "karcher": Rule(weigh="karcher"),
     "model_stock": Rule(weigh="stock"),
     "similarity": Rule(weigh="similarity", normalise=True),
+    "fisher": Rule(weigh="fisher", normalise=True),
     "sce": Rule(sparsify="variance", weigh="energy", elect="mass", normalise=True),
     "nearswap": Rule(sparsify="clip", limit=1e-4),
     "knots_ties": Rule(sparsify="magnitude", density=0.2, align="basis", elect="mass", normalise=True),
