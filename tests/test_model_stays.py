@@ -27,6 +27,7 @@ from table import (
 from torch.utils.checkpoint import checkpoint
 
 from acclimate import Full, LoRA, Prefix, Scale, adapters, attach
+from acclimate.engine import MethodError
 
 _NEVER_PICKLED = {"weight_norm", "offloaded"}
 
@@ -149,10 +150,22 @@ def test_fully_sharded_on_two_ranks(tmp_path: Any) -> None:
     assert not wrong, "\n".join(wrong)
 
 
+@rows_where(lambda row: "checkpointing" in row.method.exceptions and row.case.name == "bert" and row.at != "all")
+def test_what_cannot_be_recomputed_says_so(row: Row) -> None:
+    model = build(row.case).train()
+    shake(place(model, row))
+    model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+    with pytest.raises(MethodError, match="without recomputing"):
+        sum(y.float().square().sum() for y in outputs(model, row.case.batch())).backward()
+
+
 @pytest.mark.parametrize("reentrant", [False, True])
 @rows_where(
     lambda row: (
-        row.case.name in ("bert", "gpt2", "llama", "t5", "vit") and row.at not in ("all", "") and "LAME" not in str(row)
+        row.case.name in ("bert", "gpt2", "llama", "t5", "vit")
+        and row.at not in ("all", "")
+        and "LAME" not in str(row)
+        and "checkpointing" not in row.method.exceptions
     )
 )
 def test_gradient_checkpointing(row: Row, reentrant: bool) -> None:

@@ -50,6 +50,8 @@ class Leaf:
         found: dict[str, list[AdapterModule]] = {}
         for method, keys, _ in self.parts:
             if method.kind == kind:
+                if method.relays:
+                    raise MethodError(f"{method} hands on what it reads from site to site, which no tree can gate")
                 modules = method.make([sites[key] for key in keys], look if self.fresh else None)
                 if not self.learns:
                     _freeze(modules)

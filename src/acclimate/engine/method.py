@@ -62,6 +62,13 @@ class AdapterModule(nn.Module):
     units: ClassVar[Mapping[str, int]] = {}
     """For each parameter that hidden units own a slice of, their axis: units can change places and nothing else changes."""
 
+    turn: int = 0
+    """Its number among the modules that its method made together, in the order of sites."""
+    turns: int = 1
+    """How many those are."""
+    owner: str = ""
+    """The adapter it belongs to, where its method relays."""
+
     def __init_subclass__(cls) -> None:
         super().__init_subclass__()
         cls.faces = frozenset(name for name in FACES if callable(getattr(cls, name, None)))
@@ -100,6 +107,8 @@ class Method:
     rates: ClassVar[Mapping[str, float]] = {}
     exceptions: ClassVar[Mapping[str, str]] = {}
     coupled: ClassVar[bool] = False
+    relays: ClassVar[bool] = False
+    """Its modules hand values to one another in each forward (`acclimate.engine.relay`)."""
     composes: ClassVar[bool] = False
     """It acts through other adapters, which it is made of."""
     Module: ClassVar[type[AdapterModule]]
@@ -134,7 +143,10 @@ class Method:
     def make(self, sites: Sequence[Site], look: Glimpse | None) -> list[AdapterModule]:
         """A module for each site."""
         shared = self.share(sites, look)
-        return [self.Module(self, site, own) for site, own in zip(sites, shared, strict=True)]
+        modules = [self.Module(self, site, own) for site, own in zip(sites, shared, strict=True)]
+        for turn, module in enumerate(modules):
+            module.turn, module.turns = turn, len(modules)
+        return modules
 
     @property
     def looks(self) -> bool:

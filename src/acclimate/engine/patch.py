@@ -20,6 +20,7 @@ from acclimate.engine import context
 from acclimate.engine.context import chosen, remembered, row_plan
 from acclimate.engine.method import AdapterModule, MethodError
 from acclimate.engine.registry import Entry, Registry
+from acclimate.engine.relay import opened
 from acclimate.sites import HOST, Layout, Site, raw
 from acclimate.sites.layout import layout_of
 
@@ -170,6 +171,12 @@ def forward(module: nn.Module, *args: Any, **kwargs: Any) -> Any:
     host: Host = module._modules.get(HOST)  # type: ignore[assignment]
     if host is None:  # somebody kept this bound method, and the adapters have been detached since
         return type(module).forward(module, *args, **kwargs)
+    if not host.path and host.registry.relays:
+        return opened(_forward, module, host, *args, **kwargs)
+    return _forward(module, host, *args, **kwargs)
+
+
+def _forward(module: nn.Module, host: Host, *args: Any, **kwargs: Any) -> Any:
     plan = row_plan(host.registry)
     if plan is not None:
         return plan.call(module, host, args, kwargs)

@@ -88,6 +88,8 @@ def place(model: nn.Module, registry: Registry, found: Mapping[str, Site], entry
                 called.add(id(site.module))
         if called:
             _switch_off(model, registry, called)
+        if any(part.method.relays for part in entry.parts):
+            dress(model, "", registry, None).plain = True
     except BaseException:
         _clean(model, registry)
         raise
@@ -106,6 +108,7 @@ def hang(model: nn.Module, registry: Registry, entry: Entry) -> None:
     for part, key, module in entry.each():
         for host in by_key[key]:
             module.train(host.training)
+            module.owner = entry.name
             host._modules[f"{registry.serial}_{part}_{[s.key for s in host.slots].index(key)}"] = module
     registry.serial += 1
 

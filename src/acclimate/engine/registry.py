@@ -54,7 +54,9 @@ class Entry:
     ) -> AdapterModule:
         prefix = f"{part}/{key}/"
         tensors = {role: slab.view(self.row, prefix + role, device) for role in roles(module)}
-        return cast(AdapterModule, hold(module, tensors, training))
+        held = cast(AdapterModule, hold(module, tensors, training))
+        held.__dict__["owner"] = self.name
+        return held
 
     def each(self) -> Iterator[tuple[int, str, AdapterModule]]:
         for key, found in self.modules.items():
@@ -87,10 +89,13 @@ class Registry:
     required: dict[str, bool] = field(default_factory=dict)
     originals: dict[tuple[str, str], Tensor | None] = field(default_factory=dict)
     serial: int = 0
+    relays: bool = False
+    """Whether modules of an adapter hand values to one another: then the model's own call opens a place for them."""
 
     def refresh(self) -> None:
         """To be called after any change of what is enabled or merged."""
         self.active = tuple(e for e in self.entries.values() if e.enabled and not e.merged)
+        self.relays = any(part.method.relays for entry in self.entries.values() for part in entry.parts)
         self.merged = tuple(e for e in self.entries.values() if e.merged)
 
 

@@ -11,9 +11,11 @@ from acclimate.methods.dylora import DyLoRA
 from acclimate.methods.eigen import EigenLoRA
 from acclimate.methods.emergent import EmergentExperts
 from acclimate.methods.full import Full
+from acclimate.methods.gathered import Gathered
 from acclimate.methods.head import Head
 from acclimate.methods.hydra import Hydra
 from acclimate.methods.kronecker import Kronecker
+from acclimate.methods.ladder import Descent, Ladder
 from acclimate.methods.lame import LAME
 from acclimate.methods.lora import LoRA
 from acclimate.methods.monarch import Monarch
@@ -41,6 +43,7 @@ __all__ = [
     "BoRA",
     "Bone",
     "Bottleneck",
+    "Descent",
     "DoRA",
     "DyLoRA",
     "ETHERPlus",
@@ -48,9 +51,11 @@ __all__ = [
     "EmergentExperts",
     "Full",
     "GatedPrompt",
+    "Gathered",
     "Head",
     "Hydra",
     "Kronecker",
+    "Ladder",
     "LoRA",
     "Monarch",
     "MultiLoRA",

@@ -1,0 +1,96 @@
+"""A network beside the model that reads what its blocks put out and adds to the last of them alone.
+
+    z_i = D_i stop(b_i)        b_i: what block i puts out
+    b_n <- b_n + U s(z_1, ..., z_n)        U is zero at first
+
+Nothing trained comes before the last block, so no activation of the others is kept for a gradient.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from acclimate.engine import AdapterModule, Method, positive, zeros
+from acclimate.engine.glimpse import Glimpse
+from acclimate.engine.relay import handed
+from acclimate.sites import Kind, Site, linear
+
+__all__ = ["Side", "placed"]
+
+
+class Side(Method, init=False):
+    """What side networks have in common; the last of its sites, in their order, must be the last that the model runs."""
+
+    width: int = 24
+
+    kind: ClassVar[Kind] = "call"
+    at: ClassVar[str] = "block"
+    relays: ClassVar[bool] = True
+    exceptions = {
+        "checkpointing": "it keeps nothing of the blocks, and to recompute one would need what the others handed on"
+    }
+
+    def __post_init__(self) -> None:
+        positive(self, width=self.width)
+
+    def fits(self, site: Site) -> bool:
+        return site.channels is not None and site.leaf and site.path != ""
+
+    def make(self, sites: Sequence[Site], look: Glimpse | None) -> list[AdapterModule]:
+        modules = super().make(sites, look)
+        last = modules[-1]
+        assert isinstance(last, SideModule)
+        last.up = zeros((sites[-1].width, self.width), sites[-1])
+        last.finish(sites[-1])
+        return modules
+
+
+class SideModule(AdapterModule):
+    """One block's reading; the last one's holds what the side network has only once."""
+
+    method: Side
+    up: Tensor
+
+    def build(self, site: Site) -> None:
+        self.down = drawn(self.method.width, site.width, site)
+
+    def finish(self, site: Site) -> None:
+        """Make what only the last site has."""
+
+    def rung(self, z: Tensor, before: Tensor | None) -> Tensor:
+        """What is handed on from here, given the reading and what the block before handed on."""
+        return z
+
+    def gathered(self, rungs: Sequence[Tensor]) -> Tensor:
+        """What is added in the end, (rows, ..., width), of all that was handed on."""
+        return rungs[-1]
+
+    def output(self, x: Tensor, y: Tensor) -> Tensor:
+        axis = self.layout.channel if self.layout.channel is not None else -1
+        rungs = handed(self).setdefault(type(self).__qualname__, {})
+        z = linear(y.detach().movedim(axis, -1), self.down)
+        rungs[self.turn] = self.rung(z, rungs.get(self.turn - 1))
+        if self.turn < self.turns - 1:
+            return y
+        h = placed(self.gathered([rungs[turn] for turn in sorted(rungs)]), z)
+        return y + linear(h, self.up).movedim(-1, axis).to(y.dtype)
+
+
+def drawn(out: int, wide: int, site: Site) -> nn.Parameter:
+    """A matrix (out, in) that keeps the size of what it is given."""
+    return nn.Parameter((torch.randn(out, wide) / math.sqrt(wide)).to(site.device))
+
+
+def placed(h: Tensor, z: Tensor) -> Tensor:
+    """h, (rows, ..., width), as it can be added to z: its mean over places, and over rows, where these are not z's."""
+    if h.shape == z.shape:
+        return h
+    mean = h.flatten(1, -2).mean(1) if h.dim() > 2 else h
+    if mean.shape[0] != z.shape[0]:
+        mean = mean.mean(0, keepdim=True)
+    return mean.reshape(mean.shape[0], *(1,) * (z.dim() - 2), mean.shape[-1]).expand(z.shape)
