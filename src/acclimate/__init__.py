@@ -76,6 +76,7 @@ if TYPE_CHECKING:
         ETHERPlus,
         Full,
         GatedPrompt,
+        Hadamard,
         Head,
         Hydra,
         Kronecker,
@@ -96,7 +97,7 @@ if TYPE_CHECKING:
     from acclimate.recipes.recipe import recipe
     from acclimate.recipes.verify import verify
     from acclimate.rules import SPSA, Gradient
-    from acclimate.store import read_peft, write_peft
+    from acclimate.store import read_any, read_kohya, read_peft, write_kohya, write_peft
 
 _ROOMS = (
     "sites",
@@ -152,6 +153,7 @@ __all__ = [
     "GeneralisedCrossEntropy",
     "Gradient",
     "Guard",
+    "Hadamard",
     "Head",
     "Hydra",
     "InOrder",
@@ -209,6 +211,8 @@ __all__ = [
     "players",
     "predict",
     "read",
+    "read_any",
+    "read_kohya",
     "read_peft",
     "recipe",
     "recipes",
@@ -218,6 +222,7 @@ __all__ = [
     "stream",
     "take",
     "verify",
+    "write_kohya",
     "write_peft",
 ]
 

@@ -11,6 +11,7 @@ from acclimate.methods.dylora import DyLoRA
 from acclimate.methods.eigen import EigenLoRA
 from acclimate.methods.emergent import EmergentExperts
 from acclimate.methods.full import Full
+from acclimate.methods.hadamard import Hadamard
 from acclimate.methods.head import Head
 from acclimate.methods.hydra import Hydra
 from acclimate.methods.kronecker import Kronecker
@@ -48,6 +49,7 @@ __all__ = [
     "EmergentExperts",
     "Full",
     "GatedPrompt",
+    "Hadamard",
     "Head",
     "Hydra",
     "Kronecker",

@@ -1,5 +1,11 @@
 """Adapters at rest, and their exchange with other libraries."""
 
+from acclimate.store.formats import FORMATS, read_any, recognised
+from acclimate.store.kohya import KohyaError, read_kohya, write_kohya
 from acclimate.store.peft import PeftError, read_peft, write_peft
+from acclimate.store.refusal import StoreError
 
-__all__ = ["PeftError", "read_peft", "write_peft"]
+__all__ = [
+    "FORMATS", "KohyaError", "PeftError", "StoreError", "read_any", "read_kohya", "read_peft", "recognised", "write_kohya",
+    "write_peft",
+]  # fmt: skip

@@ -9,9 +9,9 @@ from torch import Tensor
 from acclimate.methods import Full
 from acclimate.store.peft.folder import PREFIX, Given
 from acclimate.store.peft.pattern import ends
-from acclimate.store.peft.piece import Piece
-from acclimate.store.peft.places import Places
 from acclimate.store.peft.values import moved, values
+from acclimate.store.piece import Piece
+from acclimate.store.places import Places
 
 __all__ = ["read_biases", "write_biases"]
 

@@ -18,10 +18,10 @@ from acclimate.store.peft.folder import PREFIX, Given
 from acclimate.store.peft.form import Form, Written
 from acclimate.store.peft.lora import fan_in_fan_out
 from acclimate.store.peft.pattern import expression, names
-from acclimate.store.peft.piece import Piece
-from acclimate.store.peft.places import Places, is_norm
 from acclimate.store.peft.refusal import PeftError
 from acclimate.store.peft.saved import read_saved, write_saved
+from acclimate.store.piece import Piece
+from acclimate.store.places import Places, is_norm
 
 __all__ = ["FORM"]
 

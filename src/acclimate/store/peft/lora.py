@@ -23,10 +23,10 @@ from acclimate.store.peft.factors import MAGNITUDE, Shapes, joined, magnitude
 from acclimate.store.peft.folder import PREFIX, Given
 from acclimate.store.peft.form import Form, Written
 from acclimate.store.peft.pattern import first, names, shortest
-from acclimate.store.peft.piece import Piece
-from acclimate.store.peft.places import Places
 from acclimate.store.peft.refusal import PeftError
 from acclimate.store.peft.saved import read_saved, write_saved
+from acclimate.store.piece import Piece
+from acclimate.store.places import Places
 
 __all__ = ["FORM"]
 
