@@ -3,6 +3,7 @@
 from acclimate.methods.adalora import AdaLoRA
 from acclimate.methods.adapter_bias import AdapterBias
 from acclimate.methods.affine import Affine, Scale
+from acclimate.methods.beneath import BeneathNorm
 from acclimate.methods.bone import Bone
 from acclimate.methods.bora import BoRA
 from acclimate.methods.bottleneck import Bottleneck
@@ -39,6 +40,7 @@ __all__ = [
     "AdapterBias",
     "Affine",
     "BatchStatistics",
+    "BeneathNorm",
     "BoRA",
     "Bone",
     "Bottleneck",
