@@ -98,7 +98,15 @@ if TYPE_CHECKING:
     from acclimate.recipes.recipe import recipe
     from acclimate.recipes.verify import verify
     from acclimate.rules import SPSA, Gradient
-    from acclimate.store import read_any, read_kohya, read_peft, write_kohya, write_peft
+    from acclimate.store import (
+        read_adapterhub,
+        read_any,
+        read_kohya,
+        read_peft,
+        write_adapterhub,
+        write_kohya,
+        write_peft,
+    )
 
 _ROOMS = (
     "sites",
@@ -213,6 +221,7 @@ __all__ = [
     "players",
     "predict",
     "read",
+    "read_adapterhub",
     "read_any",
     "read_kohya",
     "read_peft",
@@ -224,6 +233,7 @@ __all__ = [
     "stream",
     "take",
     "verify",
+    "write_adapterhub",
     "write_kohya",
     "write_peft",
 ]

@@ -12,6 +12,7 @@ from torch import nn
 
 from acclimate.engine import Adapter, describe, load
 from acclimate.engine.files import FileError
+from acclimate.store.adapterhub import read_adapterhub, write_adapterhub
 from acclimate.store.kohya import holds_kohya, read_kohya, write_kohya
 from acclimate.store.peft import read_peft, write_peft
 from acclimate.store.refusal import StoreError
@@ -80,6 +81,7 @@ def _settings(path: Path) -> dict[str, Any]:
 _ALL = (
     Format("acclimate", _ours, load, lambda adapter, path: adapter.save(path)),
     Format("kohya", lambda path: path.is_file() and holds_kohya(path), read_kohya, write_kohya),
+    Format("adapterhub", lambda path: {"config", "name"} <= _settings(path).keys(), read_adapterhub, write_adapterhub),
     Format("peft", lambda path: "peft_type" in _settings(path), read_peft, write_peft),
 )
 FORMATS: dict[str, Format] = {each.name: each for each in _ALL}

@@ -20,7 +20,7 @@ def seat(model: nn.Module, name: str, pieces: list[Piece], error: type[StoreErro
     by_method: dict[Method, list[Piece]] = {}
     for piece in pieces:
         by_method.setdefault(piece.method, []).append(piece)
-    parts = [Part(method, tuple(p.site.key for p in found)) for method, found in by_method.items()]
+    parts = [Part(method, tuple(p.site.key for p in found), _widths(found)) for method, found in by_method.items()]
     for found in by_method.values():
         for piece in found:
             piece.method.check_site(piece.site)
@@ -36,3 +36,9 @@ def seat(model: nn.Module, name: str, pieces: list[Piece], error: type[StoreErro
 
     engine.seat(model, name, parts, {piece.site.key: piece.site for piece in pieces}, given, refuse)
     return Adapter(model, name)
+
+
+def _widths(pieces: list[Piece]) -> dict[str, int]:
+    """The channels of what puts modules together, which its type does not show."""
+    calls = [piece.site for piece in pieces if piece.site.kind == "call" and not piece.site.leaf]
+    return {site.key: site.channels for site in calls if site.channels}
