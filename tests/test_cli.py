@@ -45,6 +45,8 @@ def test_the_commands_are_those_that_were_promised() -> None:
         "show",
         "combine",
         "convert",
+        "push",
+        "pull",
         "bench",
     }
 
