@@ -131,6 +131,9 @@ FROM_PEFT = [
     Theirs("ia3", "bert", lambda: IA3Config(target_modules=["key", "value"], feedforward_modules=[])),
     Theirs("ia3", "gpt2", lambda: IA3Config(target_modules=["c_attn"], feedforward_modules=[])),
     Theirs("ia3", "resnet", lambda: IA3Config(target_modules=["conv1"], feedforward_modules=[], modules_to_save=["fc"])),
+    Theirs("ia3 inputs", "bert", lambda: IA3Config(target_modules=["key", "output.dense"], feedforward_modules=["output.dense"])),
+    Theirs("ia3 inputs", "gpt2", lambda: IA3Config(target_modules=["c_attn", "mlp.c_proj"], feedforward_modules=["mlp.c_proj"])),
+    Theirs("ia3 inputs", "resnet", lambda: IA3Config(target_modules=["conv1"], feedforward_modules=["conv1"])),
     Theirs("norms", "bert", lambda: LNTuningConfig(target_modules=["LayerNorm"]), exact=False),
     Theirs("norms", "llama", lambda: LNTuningConfig(), exact=False),
     Theirs("norms", "resnet", lambda: LNTuningConfig(target_modules=["bn1"]), exact=False),
@@ -287,6 +290,8 @@ TO_PEFT = [
     Ours("scale of both", "llama", lambda: {acc.Scale(): ["down", "up"]}),
     Ours("scale of parts", "gpt2", lambda: {acc.Scale(): ["k", "v"]}),
     Ours("scale", "resnet", lambda: {acc.Scale(): "*conv?"}),
+    Ours("scale of inputs", "bert", lambda: {acc.InputScale(): "down", acc.Scale(): "k"}),
+    Ours("scale of inputs", "llama", lambda: {acc.InputScale(): ["down", "q"], acc.Scale(): "up"}),
     Ours("affine", "bert", lambda: {acc.Affine(): "norm"}),
     Ours("affine", "llama", lambda: {acc.Affine(): "norm"}),
     Ours("full norms", "resnet", lambda: {acc.Full(): "norm", acc.Affine(): "bn"}),
@@ -449,9 +454,6 @@ REFUSED: dict[str, tuple[Theirs, Edit, str, Callable[[], nn.Module] | None]] = {
     "other statistics": (
         Theirs("", "resnet", lambda: LNTuningConfig(target_modules=["bn1"])),
         every("running_mean", lambda t: t + 1), "has other values than this model", None,
-    ),
-    "inputs of a plain MLP": (
-        Theirs("", "bert", lambda: IA3Config()), lambda f: None, "scales the inputs of 'encoder.layer.0.*output.dense'", None,
     ),
     "a prefix and learned positions": (GPT2_PREFIX, lambda f: None, "is a prefix for GPT2Attention", None),
     "a prefix of another length": (

@@ -15,6 +15,7 @@ from acclimate.methods.full import Full
 from acclimate.methods.hadamard import Hadamard
 from acclimate.methods.head import Head
 from acclimate.methods.hydra import Hydra
+from acclimate.methods.input_scale import InputScale
 from acclimate.methods.kronecker import Kronecker
 from acclimate.methods.lame import LAME
 from acclimate.methods.lora import LoRA
@@ -54,6 +55,7 @@ __all__ = [
     "Hadamard",
     "Head",
     "Hydra",
+    "InputScale",
     "Kronecker",
     "LoRA",
     "Monarch",
