@@ -76,6 +76,7 @@ def test_anything_at_weights_becomes_a_lora_and_what_it_costs_is_said(method: ac
         (["mine.safetensors", "x", *MODEL, "--rank", "3"], "give both, or neither"),
         (["mine.safetensors", "x", *MODEL, "--to-lora", "--rank", "0"], "--rank 0 leaves nothing"),
         (["mine.safetensors", "x.safetensors", *MODEL, "--to", "kohya"], "has no type that holds BoRA"),
+        (["mine.safetensors", "x", *MODEL, "--prefix", "lora_te"], "--prefix is for files of kohya's scripts"),
         (["mine.bin", "x", *MODEL], "is a pickle, which could run code and is never loaded"),
         (["mine.txt", "x", *MODEL], "is no adapter of any of them"),
     ],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Callable
 from pathlib import Path
 
@@ -276,3 +277,25 @@ def test_what_the_format_cannot_hold_is_refused(tmp_path: Path) -> None:
     with pytest.raises(KohyaError, match="is another module's name once its dots are underscores"):
         acc.write_kohya(adapter, tmp_path / "ours.safetensors")
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_whatever_a_stranger_changes_is_read_or_refused(seed: int, tmp_path: Path) -> None:
+    draw = random.Random(seed)
+    changes: list[Callable[[Tensor], Tensor]] = [
+        torch.flatten, Tensor.long, lambda t: t.unsqueeze(-1), lambda t: t.reshape(-1)[:0], lambda t: torch.zeros(()),
+        lambda t: torch.stack([t, t]), lambda t: t * float("nan"), lambda t: t.T if t.dim() == 2 else t,
+    ]  # fmt: skip
+    for module, _, tensors in TYPES.values():
+        held = {role: tensor.clone() for role, tensor in tensors.items()}
+        role = draw.choice(sorted(held))
+        changed = draw.choice(changes)(held[role]).clone()
+        if draw.random() < 0.3:
+            role = draw.choice(["alpha", "diff", "hada_t1", "lokr_t2", "lora_mid.weight", "dora_scale", "tomorrow"])
+        path = written(tmp_path / "style.safetensors", module, {**held, role: changed})
+        model = net()
+        try:
+            acc.read_kohya(model, path)
+            out(model)
+        except KohyaError as error:
+            assert not acc.adapters(model) and "\n" not in str(error)

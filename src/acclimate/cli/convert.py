@@ -27,6 +27,9 @@ def convert(
     to: Annotated[str, typer.Option(help="acclimate, peft, kohya or adapterhub.")] = "acclimate",
     to_lora: Annotated[bool, typer.Option("--to-lora", help="Make it a plain LoRA, the nearest of --rank.")] = False,
     rank: Annotated[int | None, typer.Option(help="With --to-lora: the rank.")] = None,
+    prefix: Annotated[
+        str | None, typer.Option(help="Which model of a kohya file for several: lora_unet, lora_te1.")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="What was written, as JSON, with the error by site.")] = False,
 ) -> None:
     """Bring an adapter from one format into another.
@@ -42,10 +45,15 @@ def convert(
     if rank is not None and rank < 1:
         raise ValueError(f"--rank {rank} leaves nothing of an adapter: give at least 1")
     found = recognised(source)
+    if prefix is not None and found.name != "kohya":
+        raise ValueError(
+            f"--prefix is for files of kohya's scripts, and {source} is in the format of {found.name}: leave it out"
+        )
+    options = {} if prefix is None else {"prefix": prefix}
     with aside():
         from acclimate.cli.model import load
 
-        adapter = found.read(load(model).model, source, source.stem if source.is_file() else None)
+        adapter = found.read(load(model).model, source, source.stem if source.is_file() else None, **options)
         record: dict[str, Any] = {"source": str(source), "from": found.name, "target": str(target), "to": to}
         if rank is not None:
             adapter, errors = _as_lora(adapter, rank)

@@ -26,7 +26,7 @@ class Format:
 
     name: str
     holds: Callable[[Path], bool]
-    read: Callable[[nn.Module, Path, str | None], Adapter]
+    read: Callable[..., Adapter]  # (model, path, name), and options of its own
     write: Callable[[Adapter, Path], Path]
 
 

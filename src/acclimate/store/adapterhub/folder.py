@@ -62,7 +62,7 @@ class Given:
             raise HubError(f"{self.folder} lacks {name}: get it again from its source")
         tensor = self.left.pop(name)
         fits = tensor.dim() == len(shape) and all(w in (None, f) for f, w in zip(tensor.shape, shape, strict=True))
-        if not fits or tensor.dtype not in _DTYPES:
+        if not fits or tensor.dtype not in _DTYPES or not tensor.numel():
             sides = " x ".join("any" if side is None else str(side) for side in shape)
             raise HubError(
                 f"{name} in {self.folder} is {tensor.dtype} of shape {tuple(tensor.shape)}, and this model needs {sides} "

@@ -47,8 +47,9 @@ class Block:
         if role not in self.left:
             raise KohyaError(f"{self.source} lacks {self.name}.{role}: get it again from its source")
         tensor = self.left.pop(role)
-        if tensor.dtype not in _DTYPES:
-            raise KohyaError(f"{self.name}.{role} in {self.source} holds {tensor.dtype}, which are no adapter's values")
+        if tensor.dtype not in _DTYPES or not tensor.numel():
+            what = tensor.dtype if tensor.numel() else "nothing"
+            raise KohyaError(f"{self.name}.{role} in {self.source} holds {what}, which are no adapter's values")
         found, wanted = list(tensor.shape), list(shape)
         while wanted and len(wanted) > len(found) and wanted[-1] == 1:
             wanted.pop()
