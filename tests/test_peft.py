@@ -14,6 +14,7 @@ import models
 import pytest
 import torch
 from peft import (
+    AdaLoraConfig,
     AdaptionPromptConfig,
     HRAConfig,
     IA3Config,
@@ -161,6 +162,9 @@ FROM_PEFT = [
     ),
     Theirs("lokr", "resnet", lambda: LoKrConfig(r=1, alpha=4, target_modules=["stem", "conv1"]), exact=False),
     Theirs("lokr", "line", lambda: LoKrConfig(r=1, alpha=1, target_modules=["2"])),
+    Theirs("adalora", "bert", lambda: AdaLoraConfig(init_r=4, lora_alpha=16, total_step=1, target_modules=["query", "dense"])),
+    Theirs("adalora", "llama", lambda: AdaLoraConfig(init_r=4, total_step=1, target_modules=["q_proj", "down_proj"])),
+    Theirs("adalora", "resnet", lambda: AdaLoraConfig(init_r=2, total_step=1, target_modules=["stem", "conv1"])),
     Theirs("hra", "bert", lambda: HRAConfig(r=4, target_modules=["query", "value"])),
     Theirs("hra", "resnet", lambda: HRAConfig(r=2, target_modules=["stem", "conv1"])),
     Theirs("bat", "llama", lambda: MissConfig(r=4, init_weights="bat", target_modules=["q_proj", "down_proj"])),
@@ -304,6 +308,8 @@ TO_PEFT = [
         lambda: {acc.Kronecker(factor=(4, 4), scale=0.5): "q", acc.Kronecker(factor=4, rank=1): "v"},
     ),
     Ours("kronecker", "llama", lambda: {acc.Kronecker(factor=2): ["q", "v"]}),
+    Ours("adalora", "bert", lambda: {acc.AdaLoRA(4, alpha=6): "q", acc.AdaLoRA(2): "v"}),
+    Ours("adalora", "resnet", lambda: {acc.AdaLoRA(2): "*conv1"}),
     Ours("reflections", "bert", lambda: {acc.HRA(rank=4): "attention"}),
     Ours("bone", "llama", lambda: {acc.Bone(block=4): ["q", "down"]}),
     Ours("prefix", "llama", lambda: {acc.Prefix(3): "attention"}),
@@ -412,7 +418,7 @@ REFUSED: dict[str, tuple[Theirs, Edit, str, Callable[[], nn.Module] | None]] = {
     "damaged settings": (BERT, config_text('{"r": 4,'), "is no JSON that can be read", None),
     "deep settings": (BERT, config_text("[" * 100_000), "is no JSON that can be read", None),
     "settings of another shape": (BERT, config_text("[1, 2]"), "holds list where settings were expected", None),
-    "an unknown type": (BERT, setting(peft_type="BOFT"), "peft_type='BOFT', and those read here are ADAPTION_PROMPT,", None),
+    "an unknown type": (BERT, setting(peft_type="BOFT"), "peft_type='BOFT', and those read here are ADALORA,", None),
     "no type": (BERT, setting(peft_type=["LORA"]), "peft_type=", None),
     "another model": (BERT, lambda f: None, "adapts 'encoder.layer.0.*query', which is not in this model", models.llama),
     "a larger model": (BERT, lambda f: None, "means 'encoder.layer.2.*query' of this model as well", three_layers),
