@@ -191,6 +191,56 @@ def test_lora_and_ia3_are_their_formulas(tmp_path: Path) -> None:
         assert distance(out(fresh), out(expected)) <= CLOSE
 
 
+PREFIX: dict[str, Any] = {"architecture": "prefix_tuning", "flat": True, "prefix_length": 3, "leave_out": [0]}
+MIDDLE = "prefix_tuning.prefix_tunings.mine.self_prefix"
+COPY = f"encoder.layer.1.attention.self.prefix_tuning.pool.{MIDDLE.partition('.')[2]}"
+
+
+@pytest.mark.parametrize("flat", [True, False])
+def test_a_prefix_is_keys_and_values_layer_by_layer(flat: bool, tmp_path: Path) -> None:
+    made, table, first, last = drawn("m", 3 * 32), drawn("t", 3, 16), drawn("f", 5, 16), drawn("l", 32, 5)
+    tensors = {f"{MIDDLE}.control_trans": made, f"{COPY}.control_trans": made.clone()}
+    if not flat:
+        made = (torch.tanh(table @ first.T + 1) @ last.T + 1).reshape(-1)
+        tensors = {
+            f"{MIDDLE}.wte.weight": table,
+            f"{MIDDLE}.control_trans.0.weight": first, f"{MIDDLE}.control_trans.0.bias": torch.ones(5),
+            f"{MIDDLE}.control_trans.2.weight": last, f"{MIDDLE}.control_trans.2.bias": torch.ones(32),
+        }  # fmt: skip
+    folder = written(tmp_path / "theirs", {**PREFIX, "flat": flat}, tensors)
+    model, expected = bert(), bert()
+    adapter = acc.read_adapterhub(model, folder)
+    mine = acc.attach(expected, acc.Prefix(length=3), at="encoder.layer.1.*")
+    key, value = made.reshape(3, 2, 2, 8).permute(1, 2, 0, 3)  # (heads, length, width) each
+    with torch.no_grad():
+        for name, parameter in mine.named_parameters():
+            parameter.copy_(key if name.endswith("key") else value)
+    assert distance(out(bert()), out(expected)) > 1e-2
+    assert distance(out(model), out(expected)) <= CLOSE
+    acc.write_adapterhub(adapter, tmp_path / "ours")
+    (again,) = load_file(tmp_path / "ours" / "adapter.safetensors").values()
+    assert torch.allclose(again, made, atol=1e-6)
+    assert json.loads((tmp_path / "ours" / "adapter_config.json").read_text())["config"]["leave_out"] == [0]
+
+
+PREFIXES: dict[str, tuple[dict[str, Any], dict[str, Tensor], str]] = {
+    "another length": ({"prefix_length": 4}, {}, "of shape \\(96,\\), and this model needs 128"),
+    "another copy": ({}, {f"{COPY}.control_trans": torch.ones(96)}, "for which its settings have no place"),
+    "layers by name": ({"leave_out": ["0"]}, {}, "leave_out=.*and the numbers of layers were expected"),
+    "no layers": ({"leave_out": True}, {}, "leave_out=True, and the numbers of layers"),
+    "every layer": ({"leave_out": [0, 1]}, {}, "this model has 0 kinds of them"),
+    "gates": ({"use_gating": True}, {}, "asks for use_gating=True"),
+}
+
+
+@pytest.mark.parametrize("case", PREFIXES)
+def test_a_prefix_that_does_not_fit_is_refused(case: str, tmp_path: Path) -> None:
+    said, tensors, words = PREFIXES[case]
+    held = {f"{MIDDLE}.control_trans": drawn("m", 96), **tensors}
+    with pytest.raises(HubError, match=words):
+        acc.read_adapterhub(bert(), written(tmp_path / "theirs", {**PREFIX, **said}, held))
+
+
 def test_a_folder_fits_a_model_with_a_head_around_and_the_other_way_round(tmp_path: Path) -> None:
     base, whole = bert(), classifier()
     adapter = shake(acc.attach(whole, {acc.LoRA(2): "q", acc.Head(classes=5): "head"}), size=0.4)
@@ -292,13 +342,15 @@ def test_what_the_format_cannot_hold_is_refused(case: str, tmp_path: Path) -> No
 
 
 def theirs(name: str) -> Any:
-    from adapters import AdapterPlusConfig, DoubleSeqBnConfig, LoRAConfig, SeqBnConfig
+    from adapters import AdapterPlusConfig, DoubleSeqBnConfig, LoRAConfig, PrefixTuningConfig, SeqBnConfig
 
     made = {
         "gelu": lambda: SeqBnConfig(reduction_factor=4, non_linearity="gelu", leave_out=[0]),
         "both": lambda: SeqBnConfig(mh_adapter=True, reduction_factor=5),
         "widths": lambda: DoubleSeqBnConfig(reduction_factor={"0": 4, "default": 2}),
         "plus": lambda: AdapterPlusConfig(reduction_factor=4, stochastic_depth=0.0),
+        "prefix": lambda: PrefixTuningConfig(flat=True, prefix_length=3),
+        "prefix of a network": lambda: PrefixTuningConfig(prefix_length=3, bottleneck_size=8, leave_out=[1]),
         "lora everywhere": lambda: LoRAConfig(
             r=4, alpha=6, intermediate_lora=True, output_lora=True, attn_matrices=["q", "k"]
         ),
@@ -306,23 +358,20 @@ def theirs(name: str) -> Any:
     return made[name]() if name in made else name
 
 
+NAMES = [
+    "seq_bn", "double_seq_bn", "par_bn", "scaled_par_bn", "lora", "ia3", "gelu", "both", "widths", "plus", "prefix",
+    "prefix of a network", "lora everywhere",
+]  # fmt: skip
+
+
+def as_safetensors(folder: Path) -> None:
+    """The package writes a prefix under several names of one memory, which only its pickles can hold."""
+    held = torch.load(folder / "pytorch_adapter.bin", weights_only=True)
+    save_file({name: tensor.clone() for name, tensor in held.items()}, folder / "adapter.safetensors")
+
+
 @pytest.mark.parametrize("make", [bert, classifier])
-@pytest.mark.parametrize(
-    "name",
-    [
-        "seq_bn",
-        "double_seq_bn",
-        "par_bn",
-        "scaled_par_bn",
-        "lora",
-        "ia3",
-        "gelu",
-        "both",
-        "widths",
-        "plus",
-        "lora everywhere",
-    ],
-)
+@pytest.mark.parametrize("name", NAMES)
 def test_as_the_package_itself_computes(name: str, make: Callable[[], nn.Module], tmp_path: Path) -> None:
     adapters: Any = pytest.importorskip("adapters", reason="the package adapters is not installed")
     there: Any = make()
@@ -331,10 +380,14 @@ def test_as_the_package_itself_computes(name: str, make: Callable[[], nn.Module]
     generator = torch.Generator().manual_seed(1)
     with torch.no_grad():
         for path, parameter in there.named_parameters():
-            if ".mine." in path or "classifier" in path:
+            if ".mine." in path or ("classifier" in path and "prefix" not in name):
                 parameter.add_(torch.randn(parameter.shape, generator=generator) * 0.3)
     expected = out(there.eval())
-    there.save_adapter(str(tmp_path / "theirs"), "mine", use_safetensors=True)
+    there.save_adapter(str(tmp_path / "theirs"), "mine", use_safetensors="prefix" not in name)
+    if "prefix" in name:
+        as_safetensors(tmp_path / "theirs")
+        (tmp_path / "theirs" / "head_config.json").unlink(missing_ok=True)
+        (tmp_path / "theirs" / "pytorch_model_head.bin").unlink(missing_ok=True)
     model = make()
     adapter = acc.read_adapterhub(model, tmp_path / "theirs")
     assert distance(out(make()), expected) > 1e-2
