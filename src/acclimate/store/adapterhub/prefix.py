@@ -42,8 +42,8 @@ def _read(given: Given, places: Places) -> list[Piece]:
         if found and not before.removesuffix(".").count("."):
             named[role] = name
     for name in sorted(given.left):  # the copies
-        found = re.search(rf"\.{_POOL}\.pool\.{_KIND}\.{re.escape(given.name)}\.{_SELF}\.(.+)", name)
-        same = found and found[1] in named and torch.equal(given.left[name], given.left[named[found[1]]])
+        copy = re.search(rf"\.{_POOL}\.pool\.{_KIND}\.{re.escape(given.name)}\.{_SELF}\.(.+)", name)
+        same = copy and copy[1] in named and torch.equal(given.left[name], given.left[named[copy[1]]])
         if same:
             given.left.pop(name)
     length = int(given.number("prefix_length", 30))
