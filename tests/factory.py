@@ -32,6 +32,13 @@ def fixed() -> nn.Module:
         return Tiny()
 
 
+def deep() -> nn.Module:
+    """As `fixed`, and nothing in it is read twice."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        return nn.Sequential(nn.Linear(4, 8), nn.Tanh(), nn.Linear(8, 8), nn.Tanh(), nn.Linear(8, 3))
+
+
 def wants(width: int) -> nn.Module:
     return nn.Linear(width, width)
 

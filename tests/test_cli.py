@@ -35,7 +35,20 @@ def example(command: str) -> list[str]:
 
 
 def test_the_commands_are_those_that_were_promised() -> None:
-    assert set(COMMANDS) == {"demo", "run", "recipes", "papers", "sites", "verify", "show", "combine", "bench"}
+    assert set(COMMANDS) == {
+        "demo",
+        "run",
+        "recipes",
+        "papers",
+        "sites",
+        "verify",
+        "show",
+        "combine",
+        "convert",
+        "push",
+        "pull",
+        "bench",
+    }
 
 
 @pytest.mark.parametrize("command", COMMANDS)
@@ -48,13 +61,17 @@ def test_every_help_has_an_example_that_the_command_accepts(command: str) -> Non
     known.make_context(command, list(words))  # raises on a word or an option that the command does not have
 
 
-@pytest.mark.parametrize("command", ["sites", "papers", "recipes", "run", "show", "combine", "bench"])
+@pytest.mark.parametrize("command", ["sites", "papers", "recipes", "run", "show", "combine", "convert", "bench"])
 def test_the_examples_work_in_a_folder_where_nothing_is(
     command: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
     if command == "show":
         assert call(*example("run")).exit_code == 0
+    if command == "convert":
+        from acclimate.bench import pretrained
+
+        acc.attach(pretrained(), acc.LoRA(2), at="all").save(example(command)[1])
     if command == "combine":
         for folder in ("one", "two"):
             assert call(*example("run")[:-1], folder).exit_code == 0

@@ -14,10 +14,15 @@ import models
 import pytest
 import torch
 from peft import (
+    AdaLoraConfig,
     AdaptionPromptConfig,
+    HRAConfig,
     IA3Config,
     LNTuningConfig,
+    LoHaConfig,
+    LoKrConfig,
     LoraConfig,
+    MissConfig,
     PeftModel,
     PrefixTuningConfig,
     get_peft_model,
@@ -127,6 +132,9 @@ FROM_PEFT = [
     Theirs("ia3", "bert", lambda: IA3Config(target_modules=["key", "value"], feedforward_modules=[])),
     Theirs("ia3", "gpt2", lambda: IA3Config(target_modules=["c_attn"], feedforward_modules=[])),
     Theirs("ia3", "resnet", lambda: IA3Config(target_modules=["conv1"], feedforward_modules=[], modules_to_save=["fc"])),
+    Theirs("ia3 inputs", "bert", lambda: IA3Config(target_modules=["key", "output.dense"], feedforward_modules=["output.dense"])),
+    Theirs("ia3 inputs", "gpt2", lambda: IA3Config(target_modules=["c_attn", "mlp.c_proj"], feedforward_modules=["mlp.c_proj"])),
+    Theirs("ia3 inputs", "resnet", lambda: IA3Config(target_modules=["conv1"], feedforward_modules=["conv1"])),
     Theirs("norms", "bert", lambda: LNTuningConfig(target_modules=["LayerNorm"]), exact=False),
     Theirs("norms", "llama", lambda: LNTuningConfig(), exact=False),
     Theirs("norms", "resnet", lambda: LNTuningConfig(target_modules=["bn1"]), exact=False),
@@ -139,6 +147,27 @@ FROM_PEFT = [
         "gated prompt", "llama",
         lambda: AdaptionPromptConfig(adapter_len=3, adapter_layers=1, task_type="CAUSAL_LM"), exact=False,
     ),
+    Theirs("loha", "bert", lambda: LoHaConfig(r=3, alpha=4, target_modules=["query", "value"])),
+    Theirs("loha", "resnet", lambda: LoHaConfig(r=2, alpha=2, target_modules=["stem", "conv1"], modules_to_save=["fc"])),
+    Theirs("loha", "line", lambda: LoHaConfig(r=2, alpha=2, target_modules=["0"])),
+    Theirs(
+        "loha patterns", "bert",
+        lambda: LoHaConfig(r=3, target_modules=["query", "key"], rank_pattern={"key": 2}, alpha_pattern={"0.*query": 5}),
+    ),
+    Theirs("lokr", "bert", lambda: LoKrConfig(r=2, alpha=4, decompose_factor=4, target_modules=["query", "dense"])),
+    Theirs("lokr", "llama", lambda: LoKrConfig(r=2, alpha=3, target_modules=["q_proj", "down_proj", "k_proj"])),
+    Theirs(
+        "lokr whole", "bert",
+        lambda: LoKrConfig(r=16, alpha=64, decompose_factor=2, target_modules=["query", "dense"]), exact=False,
+    ),
+    Theirs("lokr", "resnet", lambda: LoKrConfig(r=1, alpha=4, target_modules=["stem", "conv1"]), exact=False),
+    Theirs("lokr", "line", lambda: LoKrConfig(r=1, alpha=1, target_modules=["2"])),
+    Theirs("adalora", "bert", lambda: AdaLoraConfig(init_r=4, lora_alpha=16, total_step=1, target_modules=["query", "dense"])),
+    Theirs("adalora", "llama", lambda: AdaLoraConfig(init_r=4, total_step=1, target_modules=["q_proj", "down_proj"])),
+    Theirs("adalora", "resnet", lambda: AdaLoraConfig(init_r=2, total_step=1, target_modules=["stem", "conv1"])),
+    Theirs("hra", "bert", lambda: HRAConfig(r=4, target_modules=["query", "value"])),
+    Theirs("hra", "resnet", lambda: HRAConfig(r=2, target_modules=["stem", "conv1"])),
+    Theirs("bat", "llama", lambda: MissConfig(r=4, init_weights="bat", target_modules=["q_proj", "down_proj"])),
     Theirs("gated prompt", "wide llama", lambda: AdaptionPromptConfig(adapter_len=3, adapter_layers=2), exact=False),
 ]  # fmt: skip
 
@@ -216,7 +245,8 @@ def test_from_peft_and_back(row: Theirs, tmp_path: Path) -> None:
 
 
 _WORDED = {
-    "target_modules", "modules_to_save", "rank_pattern", "alpha_pattern", "r", "lora_alpha", "task_type", "auto_mapping",
+    "target_modules", "modules_to_save", "rank_pattern", "alpha_pattern", "r", "lora_alpha", "alpha", "decompose_factor",
+    "task_type", "auto_mapping",
     "exclude_modules", "layers_to_transform", "layers_pattern", "inference_mode", "prefix_projection",
 }  # fmt: skip
 """Settings with several wordings of one meaning; that the meaning is the same, the outputs show."""
@@ -264,10 +294,24 @@ TO_PEFT = [
     Ours("scale of both", "llama", lambda: {acc.Scale(): ["down", "up"]}),
     Ours("scale of parts", "gpt2", lambda: {acc.Scale(): ["k", "v"]}),
     Ours("scale", "resnet", lambda: {acc.Scale(): "*conv?"}),
+    Ours("scale of inputs", "bert", lambda: {acc.InputScale(): "down", acc.Scale(): "k"}),
+    Ours("scale of inputs", "llama", lambda: {acc.InputScale(): ["down", "q"], acc.Scale(): "up"}),
     Ours("affine", "bert", lambda: {acc.Affine(): "norm"}),
     Ours("affine", "llama", lambda: {acc.Affine(): "norm"}),
     Ours("full norms", "resnet", lambda: {acc.Full(): "norm", acc.Affine(): "bn"}),
     Ours("norms with head", "vit", lambda: {acc.Affine(): "norm", acc.Head(5): "head"}),
+    Ours("hadamard", "bert", lambda: {acc.Hadamard(2, alpha=3): "q", acc.Hadamard(3): "v"}),
+    Ours("hadamard", "resnet", lambda: {acc.Hadamard(2): ["stem", "*conv1"], acc.Affine(): "norm"}),
+    Ours(
+        "kronecker",
+        "bert",
+        lambda: {acc.Kronecker(factor=(4, 4), scale=0.5): "q", acc.Kronecker(factor=4, rank=1): "v"},
+    ),
+    Ours("kronecker", "llama", lambda: {acc.Kronecker(factor=2): ["q", "v"]}),
+    Ours("adalora", "bert", lambda: {acc.AdaLoRA(4, alpha=6): "q", acc.AdaLoRA(2): "v"}),
+    Ours("adalora", "resnet", lambda: {acc.AdaLoRA(2): "*conv1"}),
+    Ours("reflections", "bert", lambda: {acc.HRA(rank=4): "attention"}),
+    Ours("bone", "llama", lambda: {acc.Bone(block=4): ["q", "down"]}),
     Ours("prefix", "llama", lambda: {acc.Prefix(3): "attention"}),
     Ours("gated prompt", "llama", lambda: {acc.GatedPrompt(3): "*.1.self_attn"}),
 ]
@@ -374,7 +418,7 @@ REFUSED: dict[str, tuple[Theirs, Edit, str, Callable[[], nn.Module] | None]] = {
     "damaged settings": (BERT, config_text('{"r": 4,'), "is no JSON that can be read", None),
     "deep settings": (BERT, config_text("[" * 100_000), "is no JSON that can be read", None),
     "settings of another shape": (BERT, config_text("[1, 2]"), "holds list where settings were expected", None),
-    "an unknown type": (BERT, setting(peft_type="BOFT"), "peft_type='BOFT', and those read here are ADAPTION_PROMPT,", None),
+    "an unknown type": (BERT, setting(peft_type="BOFT"), "peft_type='BOFT', and those read here are ADALORA,", None),
     "no type": (BERT, setting(peft_type=["LORA"]), "peft_type=", None),
     "another model": (BERT, lambda f: None, "adapts 'encoder.layer.0.*query', which is not in this model", models.llama),
     "a larger model": (BERT, lambda f: None, "means 'encoder.layer.2.*query' of this model as well", three_layers),
@@ -396,7 +440,8 @@ REFUSED: dict[str, tuple[Theirs, Edit, str, Callable[[], nn.Module] | None]] = {
     "nothing": (BERT, tensors(lambda held: held.clear()), "holds no tensor of an adapter", None),
     "a changed base": (BERT, setting(init_lora_weights="pissa"), "which changed the base's own weights", None),
     "other biases": (BERT, setting(bias="some"), "bias='some', and 'none', 'all' or 'lora_only' was expected", None),
-    "a bias of the update": (BERT, setting(lora_bias=True), "asks for lora_bias=True, which no method here", None),
+    "a bias of the update that is missing": (BERT, setting(lora_bias=True), "lacks base_model.model.*lora_B.bias", None),
+    "two kinds of biases": (BERT, setting(lora_bias=True, bias="all"), "by bias= and by lora_bias= at once", None),
     "a setting of tomorrow": (BERT, setting(use_magic={"a": 1}), "asks for use_magic=", None),
     "a slow pattern": (BERT, setting(rank_pattern={"(a+)+b": 4}), "could take very long to match", None),
     "a pattern of many choices": (BERT, setting(rank_pattern={"(.|.)" * 30 + "x": 4}), "could take very long to match", None),
@@ -415,9 +460,6 @@ REFUSED: dict[str, tuple[Theirs, Edit, str, Callable[[], nn.Module] | None]] = {
     "other statistics": (
         Theirs("", "resnet", lambda: LNTuningConfig(target_modules=["bn1"])),
         every("running_mean", lambda t: t + 1), "has other values than this model", None,
-    ),
-    "inputs of a plain MLP": (
-        Theirs("", "bert", lambda: IA3Config()), lambda f: None, "scales the inputs of 'encoder.layer.0.*output.dense'", None,
     ),
     "a prefix and learned positions": (GPT2_PREFIX, lambda f: None, "is a prefix for GPT2Attention", None),
     "a prefix of another length": (
@@ -473,6 +515,25 @@ def test_what_peft_cannot_hold_is_not_written(row: str, tmp_path: Path) -> None:
     with pytest.raises(PeftError, match=sentence):
         acc.write_peft(shake(acc.attach(model, methods())), tmp_path / "ours")
     assert not (tmp_path / "ours").exists()
+
+
+@pytest.mark.parametrize("model", ["bert", "gpt2", "resnet"])
+def test_the_bias_of_a_second_factor_is_added_to_the_modules_own(model: str, tmp_path: Path) -> None:
+    targets = {"bert": ["query", "dense"], "gpt2": ["c_attn"], "resnet": ["conv1"]}[model]
+    row = Theirs("lora with a bias of its own", model, lora(target_modules=targets, lora_bias=True))
+    make, batch = MODELS[model]
+    if model == "resnet":  # its convolutions have none to add to
+        saved_by_peft(row, tmp_path / "theirs")
+        with pytest.raises(PeftError, match=r"adapts 'bias' of '.*conv1', a Conv2d that has none to adapt"):
+            acc.read_peft(models.seeded(make), tmp_path / "theirs")
+        return
+    expected, base = saved_by_peft(row, tmp_path / "theirs"), models.seeded(make)
+    adapter = acc.read_peft(base, tmp_path / "theirs")
+    assert distance(here(base, batch()), expected) <= CLOSE
+    acc.write_peft(adapter, tmp_path / "ours")
+    assert config_of(tmp_path / "ours")["bias"] == "lora_only"
+    again = PeftModel.from_pretrained(models.seeded(make), tmp_path / "ours").eval()
+    assert distance(here(again, batch()), expected) <= CLOSE
 
 
 def test_keys_of_no_prompt_are_not_written(tmp_path: Path) -> None:

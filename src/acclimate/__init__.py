@@ -66,6 +66,7 @@ if TYPE_CHECKING:
         AdapterBias,
         Affine,
         BatchStatistics,
+        BeneathNorm,
         Bone,
         BoRA,
         Bottleneck,
@@ -78,8 +79,10 @@ if TYPE_CHECKING:
         Full,
         GatedPrompt,
         Gathered,
+        Hadamard,
         Head,
         Hydra,
+        InputScale,
         Kronecker,
         Ladder,
         LoRA,
@@ -99,7 +102,15 @@ if TYPE_CHECKING:
     from acclimate.recipes.recipe import recipe
     from acclimate.recipes.verify import verify
     from acclimate.rules import SPSA, Gradient
-    from acclimate.store import read_peft, write_peft
+    from acclimate.store import (
+        read_adapterhub,
+        read_any,
+        read_kohya,
+        read_peft,
+        write_adapterhub,
+        write_kohya,
+        write_peft,
+    )
 
 _ROOMS = (
     "sites",
@@ -134,6 +145,7 @@ __all__ = [
     "Batch",
     "BatchStatistics",
     "Batches",
+    "BeneathNorm",
     "BoRA",
     "Bone",
     "Bottleneck",
@@ -157,10 +169,12 @@ __all__ = [
     "GeneralisedCrossEntropy",
     "Gradient",
     "Guard",
+    "Hadamard",
     "Head",
     "Hydra",
     "InOrder",
     "InformationMaximisation",
+    "InputScale",
     "Kronecker",
     "Ladder",
     "Learned",
@@ -215,6 +229,9 @@ __all__ = [
     "players",
     "predict",
     "read",
+    "read_adapterhub",
+    "read_any",
+    "read_kohya",
     "read_peft",
     "recipe",
     "recipes",
@@ -224,6 +241,8 @@ __all__ = [
     "stream",
     "take",
     "verify",
+    "write_adapterhub",
+    "write_kohya",
     "write_peft",
 ]
 

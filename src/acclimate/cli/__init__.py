@@ -1,4 +1,4 @@
-"""The commands: ``acclimate sites``, ``show``, ``papers``, ``recipes``, ``verify``, ``run``, ``demo``.
+"""The commands: ``acclimate sites``, ``show``, ``papers``, ``recipes``, ``verify``, ``run``, ``convert``, ``demo``.
 
 What a program would read is JSON on the standard output (``--json``); everything else there is for people. Progress
 and errors go to the standard error; a user's mistake is one sentence and exit code 2, a claim that fails exit code 1.

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from acclimate.cli import bench, combine, papers, recipes, run, show, sites, verify
+from acclimate.cli import bench, combine, convert, hub, papers, recipes, run, show, sites, verify
 from acclimate.cli.sentences import Sentences
 
 __all__ = ["app"]
@@ -40,6 +40,9 @@ def _add(command: object, example: str) -> None:
 _add(demo, "acclimate demo --out first-look")
 _add(run.run, run.EXAMPLE)
 _add(combine.combine, combine.EXAMPLE)
+_add(convert.convert, convert.EXAMPLE)
+_add(hub.push, hub.PUSH)
+_add(hub.pull, hub.PULL)
 _add(sites.sites, sites.EXAMPLE)
 _add(show.show, show.EXAMPLE)
 _add(recipes.recipes, recipes.EXAMPLE)

@@ -3,6 +3,7 @@
 from acclimate.methods.adalora import AdaLoRA
 from acclimate.methods.adapter_bias import AdapterBias
 from acclimate.methods.affine import Affine, Scale
+from acclimate.methods.beneath import BeneathNorm
 from acclimate.methods.bone import Bone
 from acclimate.methods.bora import BoRA
 from acclimate.methods.bottleneck import Bottleneck
@@ -12,8 +13,10 @@ from acclimate.methods.eigen import EigenLoRA
 from acclimate.methods.emergent import EmergentExperts
 from acclimate.methods.full import Full
 from acclimate.methods.gathered import Gathered
+from acclimate.methods.hadamard import Hadamard
 from acclimate.methods.head import Head
 from acclimate.methods.hydra import Hydra
+from acclimate.methods.input_scale import InputScale
 from acclimate.methods.kronecker import Kronecker
 from acclimate.methods.ladder import Descent, Ladder
 from acclimate.methods.lame import LAME
@@ -40,6 +43,7 @@ __all__ = [
     "AdapterBias",
     "Affine",
     "BatchStatistics",
+    "BeneathNorm",
     "BoRA",
     "Bone",
     "Bottleneck",
@@ -52,8 +56,10 @@ __all__ = [
     "Full",
     "GatedPrompt",
     "Gathered",
+    "Hadamard",
     "Head",
     "Hydra",
+    "InputScale",
     "Kronecker",
     "Ladder",
     "LoRA",

@@ -71,11 +71,14 @@ class Bottleneck(Method):
             self.up_bias = zeros((wide,), site)
 
         def output(self, x: Tensor, y: Tensor) -> Tensor:
+            return y + self.branch(y if self.method.reads == "output" else x).to(y.dtype)
+
+        def branch(self, z: Tensor) -> Tensor:
+            """What is added, (scale) U f(D z + c) + e."""
             axis = self.layout.channel if self.layout.channel is not None else -1
-            z = (y if self.method.reads == "output" else x).movedim(axis, -1)
-            z = _ACTIVATIONS[self.method.activation](linear(z, self.down, self.down_bias))
-            z = linear(z, self.up, self.up_bias).movedim(-1, axis)
-            return y + (self.method.scale * z).to(y.dtype)
+            z = linear(z.movedim(axis, -1), self.down, self.down_bias)
+            z = linear(_ACTIVATIONS[self.method.activation](z), self.up, self.up_bias)
+            return self.method.scale * z.movedim(-1, axis)
 
 
 def _entering(site: Site, wide: int) -> int:

@@ -26,13 +26,14 @@ __all__ = ["Kronecker"]
 
 
 class Kronecker(Method):
-    """``factor`` is the most that either side of A has; ``rank`` that of B, None for a free one.
+    """``factor`` is the most that either side of A has, or that its rows and its columns have; ``rank`` that of B, None for a
+    free one.
 
     >>> Kronecker(factor=8, terms=1).rank is None
     True
     """
 
-    factor: int = 8
+    factor: int | tuple[int, int] = 8
     terms: int = 1
     rank: int | None = None
     tied: bool = False
@@ -40,7 +41,12 @@ class Kronecker(Method):
     at: ClassVar[str] = "attention"
 
     def __post_init__(self) -> None:
-        positive(self, factor=self.factor, terms=self.terms, rank=self.rank or 1, scale=self.scale)
+        positive(self, factor=min(self.most), terms=self.terms, rank=self.rank or 1, scale=self.scale)
+
+    @property
+    def most(self) -> tuple[int, int]:
+        """The most rows and the most columns of A."""
+        return self.factor if isinstance(self.factor, tuple) else (self.factor, self.factor)
 
     def refuses(self, site: Site) -> str:
         return no_matrix(site)
@@ -49,7 +55,7 @@ class Kronecker(Method):
         common: dict[tuple[int, ...], nn.Parameter] = {}
         found: list[Mapping[str, nn.Parameter]] = []
         for site in sites:
-            sides = tuple(_divisor(side, self.factor) for side in site.shape[-2:])
+            sides = tuple(_divisor(side, most) for side, most in zip(site.shape[-2:], self.most, strict=True))
             outer = nn.Parameter((torch.randn(self.terms, *sides) / math.sqrt(sides[1])).to(site.device))
             found.append({"outer": common.setdefault(sides, outer) if self.tied else outer})
         return found

@@ -18,14 +18,16 @@ from acclimate.engine.method import MethodError
 from acclimate.store.peft.folder import PREFIX, Given, read_folder, write_folder
 from acclimate.store.peft.form import Form, forms
 from acclimate.store.peft.pattern import bounded
-from acclimate.store.peft.piece import pieces_of
-from acclimate.store.peft.places import Places
 from acclimate.store.peft.refusal import PeftError
 from acclimate.store.peft.saved import savable
-from acclimate.store.peft.seat import seat
 from acclimate.store.peft.settings import common
+from acclimate.store.piece import pieces_of
+from acclimate.store.places import Places
+from acclimate.store.seat import seat
 
 __all__ = ["PeftError", "read_peft", "write_peft"]
+
+LIBRARY = "PEFT"
 
 
 def read_peft(model: nn.Module, folder: str | Path, name: str | None = None) -> Adapter:
@@ -48,7 +50,7 @@ def read_peft(model: nn.Module, folder: str | Path, name: str | None = None) -> 
     known = forms()
     if not isinstance(kind, str) or kind not in known:
         raise PeftError(f"{given.folder} has peft_type={str(kind)[:40]!r}, and those read here are {', '.join(known)}")
-    form, places = known[kind], Places.of(model)
+    form, places = known[kind], Places.of(model, LIBRARY, PeftError)
     given.settings.only(form.reads, form.harmless, form.defaults)
     held = list(given.left)
     try:
@@ -57,7 +59,7 @@ def read_peft(model: nn.Module, folder: str | Path, name: str | None = None) -> 
         if not pieces:
             raise PeftError(f"{given.folder} holds no tensor of an adapter: get it again from its source")
         _complete(given, form, places, held)
-        return seat(model, name, pieces)
+        return seat(model, name, pieces, PeftError)
     except MethodError as error:
         raise PeftError(f"{given.folder} describes what no method here can be: {error}") from error
 
@@ -95,6 +97,6 @@ def write_peft(adapter: Adapter, folder: str | Path) -> Path:
     if form is None:
         held = ", ".join(sorted({type(piece.method).__name__ for piece in pieces}))
         raise PeftError(f"PEFT has no type that holds {held} at these sites: save it with adapter.save")
-    written = form.write(pieces, Places.of(adapter.model))
+    written = form.write(pieces, Places.of(adapter.model, LIBRARY, PeftError))
     config = {**form.defaults, **common(adapter.model, form.type), **written.settings}
     return write_folder(Path(folder), config, written.tensors)

@@ -1,4 +1,8 @@
-"""`bias`: biases that are trained beside a LORA, those of the adapted modules or all of them, as `Full` here."""
+"""Biases beside a LORA, as `Full` here.
+
+bias         those of the adapted modules, or all of them, are trained
+lora_bias    the second factor has one: B (A x) + c, which adds s c to the module's own
+"""
 
 from __future__ import annotations
 
@@ -9,11 +13,12 @@ from torch import Tensor
 from acclimate.methods import Full
 from acclimate.store.peft.folder import PREFIX, Given
 from acclimate.store.peft.pattern import ends
-from acclimate.store.peft.piece import Piece
-from acclimate.store.peft.places import Places
+from acclimate.store.peft.refusal import PeftError
 from acclimate.store.peft.values import moved, values
+from acclimate.store.piece import Piece
+from acclimate.store.places import Places
 
-__all__ = ["read_biases", "write_biases"]
+__all__ = ["read_biases", "read_offset", "write_biases"]
 
 _ADAPTED = ".base_layer"
 
@@ -29,6 +34,20 @@ def read_biases(given: Given, places: Places) -> list[Piece]:
         if attribute == "bias" and name.startswith(PREFIX) and not any(ends(path, each) for each in saved):
             pieces += moved(given, places, name, path.removesuffix(_ADAPTED), "bias")
     return pieces
+
+
+def read_offset(given: Given, places: Places, path: str, scale: float) -> list[Piece]:
+    """The pieces for the second factor's bias of one module."""
+    if given.settings.values.get("bias", "none") != "none":
+        raise PeftError(
+            f"{given.settings.path} trains biases by bias= and by lora_bias= at once: merge one of them in PEFT"
+        )
+    sites = places.at(path, "bias", given.folder)
+    rows = given.take(f"{PREFIX}{path}.lora_B.bias", tuple(places.base(path, "bias").shape)) * scale
+    return [
+        Piece(Full(), site, {"delta": rows[slice(*(site.part or (None,)))].reshape(site.shape).contiguous()})
+        for site in sites
+    ]
 
 
 def write_biases(

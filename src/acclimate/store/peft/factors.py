@@ -15,9 +15,9 @@ from torch import Tensor
 from acclimate.methods import DoRA, LoRA
 from acclimate.sites import Site
 from acclimate.sites.layout import Convolution, Lookup, Matrix, Transposed
-from acclimate.store.peft.piece import Piece
-from acclimate.store.peft.places import Places
 from acclimate.store.peft.refusal import PeftError
+from acclimate.store.piece import Piece
+from acclimate.store.places import Places
 
 __all__ = ["MAGNITUDE", "Shapes", "joined", "magnitude"]
 

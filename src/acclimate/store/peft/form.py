@@ -11,8 +11,8 @@ from typing import Any
 from torch import Tensor
 
 from acclimate.store.peft.folder import Given
-from acclimate.store.peft.piece import Piece
-from acclimate.store.peft.places import Places
+from acclimate.store.piece import Piece
+from acclimate.store.places import Places
 
 __all__ = ["Form", "Written", "forms"]
 

@@ -6,10 +6,10 @@ from acclimate.methods import Affine, Full, Scale
 from acclimate.store.peft.folder import PREFIX, Given
 from acclimate.store.peft.form import Form, Written
 from acclimate.store.peft.pattern import names
-from acclimate.store.peft.piece import Piece
-from acclimate.store.peft.places import Places, is_norm
 from acclimate.store.peft.saved import read_saved, write_saved
 from acclimate.store.peft.values import moved, values, whole
+from acclimate.store.piece import Piece
+from acclimate.store.places import Places, is_norm
 
 __all__ = ["FORM"]
 

@@ -18,17 +18,17 @@ from torch import Tensor
 
 from acclimate.methods import DoRA, LoRA
 from acclimate.sites.layout import Matrix, Transposed
-from acclimate.store.peft.biases import read_biases, write_biases
+from acclimate.store.peft.biases import read_biases, read_offset, write_biases
 from acclimate.store.peft.factors import MAGNITUDE, Shapes, joined, magnitude
 from acclimate.store.peft.folder import PREFIX, Given
 from acclimate.store.peft.form import Form, Written
 from acclimate.store.peft.pattern import first, names, shortest
-from acclimate.store.peft.piece import Piece
-from acclimate.store.peft.places import Places
 from acclimate.store.peft.refusal import PeftError
 from acclimate.store.peft.saved import read_saved, write_saved
+from acclimate.store.piece import Piece
+from acclimate.store.places import Places
 
-__all__ = ["FORM"]
+__all__ = ["FORM", "fan_in_fan_out", "usual"]
 
 _TENSORS = ("lora_A.weight", "lora_B.weight", "lora_embedding_A", "lora_embedding_B", MAGNITUDE)
 _BASE_STAYS = (None, True, False, "gaussian", "orthogonal", "eva")
@@ -73,6 +73,8 @@ def _read(given: Given, places: Places) -> list[Piece]:
             rows = slice(*(site.part or (None,)))
             own = {role: tensor if role == "down" else tensor[rows].contiguous() for role, tensor in found.items()}
             pieces.append(Piece(method, site, own))
+        if settings.flag("lora_bias"):
+            pieces += read_offset(given, places, path, method.scale)
     return pieces + read_biases(given, places) + read_saved(given, places)
 
 
@@ -109,7 +111,7 @@ def _write(pieces: list[Piece], places: Places) -> Written:
             tensors[f"{PREFIX}{path}.{MAGNITUDE}"] = magnitude(found, shapes.rows, places).reshape(shapes.magnitude)
     biases, bias, rest = write_biases(rest, by_path, places)
     more, saved = write_saved(rest, places, set(by_path))
-    (r, rank_pattern), (lora_alpha, alpha_pattern) = _usual(ranks), _usual(alphas)
+    (r, rank_pattern), (lora_alpha, alpha_pattern) = usual(ranks), usual(alphas)
     starts = {method.init for method in methods}
     settings = {
         "r": r, "rank_pattern": rank_pattern, "lora_alpha": lora_alpha, "alpha_pattern": alpha_pattern,
@@ -121,7 +123,7 @@ def _write(pieces: list[Piece], places: Places) -> Written:
     return Written({**tensors, **biases, **more}, settings)
 
 
-def _usual(values: Mapping[str, float]) -> tuple[float, dict[str, float]]:
+def usual(values: Mapping[str, float]) -> tuple[float, dict[str, float]]:
     """The most frequent value, and the others by patterns that match their modules alone."""
     plain = {path: int(value) if value == int(value) else value for path, value in values.items()}
     usual = Counter(plain.values()).most_common(1)[0][0]
@@ -163,7 +165,7 @@ FORM = Form(
     defaults=_DEFAULTS,
     reads=frozenset(
         {
-            "r", "bias", "lora_alpha", "rank_pattern", "alpha_pattern", "use_dora", "use_rslora", "lora_dropout",
+            "r", "bias", "lora_alpha", "lora_bias", "rank_pattern", "alpha_pattern", "use_dora", "use_rslora", "lora_dropout",
             "init_lora_weights", "target_modules", "exclude_modules", "layers_to_transform", "layers_pattern",
             "modules_to_save",
         }

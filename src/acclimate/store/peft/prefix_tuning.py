@@ -17,9 +17,9 @@ from acclimate.methods import Prefix
 from acclimate.sites import Site, find
 from acclimate.store.peft.folder import Given
 from acclimate.store.peft.form import Form, Written
-from acclimate.store.peft.piece import Piece
-from acclimate.store.peft.places import Places
 from acclimate.store.peft.refusal import PeftError
+from acclimate.store.piece import Piece
+from acclimate.store.places import Places
 
 __all__ = ["FORM"]
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from acclimate.engine import FileError
+from acclimate.store.refusal import StoreError
 
 __all__ = ["PeftError"]
 
 
-class PeftError(FileError):
+class PeftError(StoreError):
     """A folder that is damaged or does not fit the model, or an adapter that PEFT's format cannot hold."""

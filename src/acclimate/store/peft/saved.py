@@ -6,10 +6,10 @@ from torch import Tensor, nn
 
 from acclimate.methods import Affine, Full, Head
 from acclimate.store.peft.folder import PREFIX, Given
-from acclimate.store.peft.piece import Piece
-from acclimate.store.peft.places import Places
 from acclimate.store.peft.refusal import PeftError
 from acclimate.store.peft.values import moved, same_state, values, whole
+from acclimate.store.piece import Piece
+from acclimate.store.places import Places
 
 __all__ = ["read_saved", "savable", "write_saved"]
 

@@ -7,9 +7,9 @@ from torch import Tensor
 
 from acclimate.methods import Affine, Full, Scale
 from acclimate.store.peft.folder import Given
-from acclimate.store.peft.piece import Piece
-from acclimate.store.peft.places import Places
 from acclimate.store.peft.refusal import PeftError
+from acclimate.store.piece import Piece
+from acclimate.store.places import Places
 
 __all__ = ["moved", "same_state", "values", "whole"]
 
@@ -77,9 +77,13 @@ def values(pieces: list[Piece], places: Places) -> Values:
                 rows.add_(piece.tensors.get("shift", torch.zeros(())).to(rows))
                 found[path][bias] = offset
             elif "shift" in piece.tensors:
-                raise PeftError(f"{piece.method} shifts {site.key}, and PEFT cannot give its {site.type} a bias")
+                raise places.error(
+                    f"{piece.method} shifts {site.key}, and {places.library} cannot give its {site.type} a bias"
+                )
         else:
-            raise PeftError(f"PEFT cannot hold {piece.method} at {site.key}: it is no change of a parameter's values")
+            raise places.error(
+                f"{places.library} cannot hold {piece.method} at {site.key}: it is no change of a parameter's values"
+            )
         found[path][attribute] = site.layout.restore(matrix).contiguous()
     return found
 

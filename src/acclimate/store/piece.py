@@ -10,7 +10,7 @@ from torch import Tensor
 
 from acclimate.engine import Adapter, Method
 from acclimate.sites import Site, find
-from acclimate.store.peft.refusal import PeftError
+from acclimate.store.refusal import StoreError
 
 __all__ = ["Piece", "pieces_of"]
 
@@ -27,9 +27,7 @@ class Piece:
         """Refuse what a format has no place for; a method may hold more than its plainest form does."""
         extra = sorted(self.tensors.keys() - set(roles))
         if extra:
-            raise PeftError(
-                f"{self.method} at {self.site.key} holds {extra[0]!r}, for which PEFT's format has no place"
-            )
+            raise StoreError(f"{self.method} at {self.site.key} holds {extra[0]!r}, for which the format has no place")
 
 
 def pieces_of(adapter: Adapter) -> list[Piece]:

@@ -1,0 +1,43 @@
+"""A type of adapter in such files: what of ours it stands for, in both directions. A file here is found by existing."""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from acclimate.store.kohya.file import Block
+from acclimate.store.piece import Piece
+from acclimate.store.places import Places
+
+__all__ = ["Form", "forms"]
+
+
+@dataclass(frozen=True)
+class Form:
+    """One type. A block of a file is of the type whose ``roles`` it has one of; ``owns`` says which pieces it stands for."""
+
+    type: str
+    roles: frozenset[str]
+    owns: Callable[[Piece], bool]
+    read: Callable[[Block, Places], list[Piece]]
+    write: Callable[[list[Piece], Places], dict[str, Tensor]]
+
+
+def forms() -> dict[str, Form]:
+    """Every type there is a file for.
+
+    >>> "LoRA" in forms()
+    True
+    """
+    import acclimate.store.kohya as room
+
+    found: dict[str, Form] = {}
+    for module in pkgutil.iter_modules(room.__path__):
+        for value in vars(importlib.import_module(f"{room.__name__}.{module.name}")).values():
+            if isinstance(value, Form):
+                found[value.type] = value
+    return dict(sorted(found.items()))
