@@ -60,6 +60,7 @@ OTHER = {
     "node": "Stack",
     "index": 1,
     "basis": 1,
+    "gate": "channel",
 }
 """For settings that cannot simply be doubled: a value that no default has."""
 

@@ -15,10 +15,10 @@ from collections.abc import Callable
 from typing import ClassVar, Literal
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 
-from acclimate.engine import AdapterModule, Method, MethodError, positive, zeros
+from acclimate.engine import AdapterModule, Method, MethodError, normal, positive, zeros
 from acclimate.sites import Kind, Site, linear
 
 __all__ = ["Bottleneck"]
@@ -62,23 +62,36 @@ class Bottleneck(Method):
         units = {"down": 0, "down_bias": 0, "up": 1}
 
         def build(self, site: Site) -> None:
-            wide, narrow = site.width, self.method.width
-            entering = wide if self.method.reads == "output" else _entering(site, wide)
-            down = torch.randn(narrow, entering) / math.sqrt(entering)
-            self.down = nn.Parameter(down.to(site.device))  # (width, channels)
+            wide = site.width
+            self.make(site, wide if self.method.reads == "output" else entering(site, wide), wide)
+
+        def make(self, site: Site, into: int, wide: int) -> None:
+            """The parameters between ``into`` channels that are read and ``wide`` that are written."""
+            narrow = self.method.width
+            self.down = normal((narrow, into), 1 / math.sqrt(into), site)  # (width, channels)
             self.down_bias = zeros((narrow,), site)
             self.up = zeros((wide, narrow), site)  # (channels, width)
             self.up_bias = zeros((wide,), site)
 
+        def middle(self, h: Tensor) -> Tensor:
+            """What is between the two matrices: (..., channels) to (..., width)."""
+            return self.act(linear(h, self.down, self.down_bias))
+
+        def act(self, z: Tensor) -> Tensor:
+            return _ACTIVATIONS[self.method.activation](z)
+
+        def change(self, h: Tensor) -> Tensor:
+            """What is added where h passes, both with their channels last."""
+            return linear(self.middle(h), self.up, self.up_bias)
+
         def output(self, x: Tensor, y: Tensor) -> Tensor:
             axis = self.layout.channel if self.layout.channel is not None else -1
-            z = (y if self.method.reads == "output" else x).movedim(axis, -1)
-            z = _ACTIVATIONS[self.method.activation](linear(z, self.down, self.down_bias))
-            z = linear(z, self.up, self.up_bias).movedim(-1, axis)
-            return y + (self.method.scale * z).to(y.dtype)
+            h = (y if self.method.reads == "output" else x).movedim(axis, -1)
+            return y + (self.method.scale * self.change(h).movedim(-1, axis)).to(y.dtype)
 
 
-def _entering(site: Site, wide: int) -> int:
+def entering(site: Site, wide: int) -> int:
+    """The channels that enter a module, or ``wide`` where its type does not say."""
     for name in ("in_features", "in_channels", "embed_dim", "num_features"):
         size = getattr(site.module, name, None)
         if isinstance(size, int):
