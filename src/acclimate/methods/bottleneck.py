@@ -35,6 +35,8 @@ _ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
 class Bottleneck(Method):
     """``y + scale * U f(D · + c) + e`` on the channels of a module's output, identity at first (U and e are zero).
 
+    Without ``residual`` the y before it is left out, and nothing is as it was at first.
+
     >>> Bottleneck(width=16).activation
     'gelu'
     """
@@ -43,6 +45,7 @@ class Bottleneck(Method):
     activation: str = "gelu"
     reads: Literal["output", "input"] = "output"
     scale: float = 1.0
+    residual: bool = True
 
     kind: ClassVar[Kind] = "call"
     at: ClassVar[str] = "block"
@@ -87,7 +90,8 @@ class Bottleneck(Method):
         def output(self, x: Tensor, y: Tensor) -> Tensor:
             axis = self.layout.channel if self.layout.channel is not None else -1
             h = (y if self.method.reads == "output" else x).movedim(axis, -1)
-            return y + (self.method.scale * self.change(h).movedim(-1, axis)).to(y.dtype)
+            change = (self.method.scale * self.change(h).movedim(-1, axis)).to(y.dtype)
+            return y + change if self.method.residual else change
 
 
 def entering(site: Site, wide: int) -> int:

@@ -45,8 +45,8 @@ class PLaplacian(Bottleneck):
         super().__post_init__()
         if not self.p >= 1:
             raise MethodError(f"p={self.p} cannot work: it is at least 1")
-        if self.reads != "output":
-            raise MethodError(f"reads={self.reads!r} has no say here: what is read is gathered from the values")
+        if self.reads != "output" or not self.residual:
+            raise MethodError(f"{self} cannot work: it reads what is gathered from the values, and adds to attention")
 
     def fits(self, site: Site) -> bool:
         return True
@@ -72,7 +72,8 @@ class PLaplacian(Bottleneck):
             """The map (rows, heads, queries, keys) with its edges weighed; each row keeps its sum."""
             if self.method.p == 2:
                 return A
-            apart = torch.cdist(q.float(), v.float(), compute_mode="donot_use_mm_for_euclid_dist")
+            precise = torch.promote_types(q.dtype, torch.float32)
+            apart = torch.cdist(q.to(precise), v.to(precise), compute_mode="donot_use_mm_for_euclid_dist")
             B = A * apart.clamp_min(_NEAREST).pow(self.method.p - 2).to(A.dtype)
             least = torch.finfo(A.dtype).tiny
             return B * (A.sum(-1, keepdim=True) / B.sum(-1, keepdim=True).clamp_min(least))
