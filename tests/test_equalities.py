@@ -24,7 +24,24 @@ from acclimate.engine import Adapter, Method, attach
 from acclimate.engine.batch import map_tensors
 from acclimate.loops import finetune, fit
 from acclimate.losses import CrossEntropy
-from acclimate.methods import Affine, Bottleneck, DoRA, Full, Head, LoRA, Prefix, Scale, TokenRouter
+from acclimate.methods import (
+    Affine,
+    Bottleneck,
+    Compacter,
+    DiffusedPrompt,
+    DoRA,
+    Full,
+    GatedPrompt,
+    GranularBottleneck,
+    Head,
+    LoRA,
+    PLaplacian,
+    Prefix,
+    RandomBottleneck,
+    Scale,
+    SplitBottleneck,
+    TokenRouter,
+)
 from acclimate.rules import Gradient
 from acclimate.sites import find
 
@@ -96,7 +113,51 @@ PAIRS = [
         TokenRouter(keep=1, width=3), Bottleneck(width=3, reads="input"), "block", ("bert", "vit", "gpt2", "encoder"),
         lambda m, W: {"down": m.down, "up": m.up}, hold=("router",),
     ),
+    Pair(
+        "a gate on each channel is in the second matrix of a bottleneck",
+        GranularBottleneck(width=3, gate="channel"), Bottleneck(width=3), ("o", "down"), ("bert", "vit"),
+        lambda m, W: {
+            "down": m.down, "down_bias": m.down_bias, "up": m.gated(m.up).unsqueeze(-1) * m.up,
+            "up_bias": m.gated(m.up) * m.up_bias,
+        },
+    ),
+    Pair(
+        "sums of Kronecker products are matrices of a bottleneck",
+        Compacter(width=2, factors=4), Bottleneck(width=8), ("o", "down"), ("bert", "vit"),
+        lambda m, W: {
+            "down": _kron(m.rule, m.down_left, m.down_right), "down_bias": m.down_bias,
+            "up": _kron(m.rule, m.up_left, m.up_right), "up_bias": m.up_bias,
+        },
+    ),
+    Pair(
+        "random features are a bottleneck whose first matrix is drawn",
+        RandomBottleneck(width=5), Bottleneck(width=5), ("o", "down"), ("bert", "vit"),
+        lambda m, W: {"down": m.features, "up": m.up, "up_bias": m.up_bias},
+    ),
+    Pair(
+        "a bottleneck that was trained by parts is used as one",
+        SplitBottleneck(width=4), Bottleneck(width=4), "block", ("bert", "vit", "gpt2"),
+        lambda m, W: dict(m.named_parameters()),
+    ),
+    Pair(
+        "a map whose edges all count as they did leaves a bottleneck behind attention",
+        PLaplacian(width=3, p=2), Bottleneck(width=3), "attention", ("bert", "vit"),
+        lambda m, W: dict(m.named_parameters()),
+    ),
+    Pair(
+        "prompts of thin factors are prompts behind a gate that is open",
+        DiffusedPrompt(length=5, rank=2), GatedPrompt(length=5), "attention", ("bert", "vit", "gpt2", "encoder"),
+        lambda m, W: {
+            "key": m.key_left @ m.key_right, "value": m.value_left @ m.value_right,
+            "gate": torch.full((len(m.key_left), 1, 1), 30.0),
+        },
+    ),
 ]  # fmt: skip
+
+
+def _kron(rule: Tensor, left: Tensor, right: Tensor) -> Tensor:
+    terms = [torch.kron(A, torch.outer(s, t)) for A, s, t in zip(rule, left, right, strict=True)]
+    return torch.stack(terms).sum(0)
 
 
 class Unbiased(Tied):

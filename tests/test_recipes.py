@@ -62,6 +62,10 @@ OTHER = {
     "node": "Stack",
     "index": 1,
     "basis": 1,
+    "gate": "channel",
+    "form": "parallel",
+    "reads": "input",
+    "residual": False,
 }
 """For settings that cannot simply be doubled: a value that no default has."""
 

@@ -7,12 +7,16 @@ from acclimate.methods.beneath import BeneathNorm
 from acclimate.methods.bone import Bone
 from acclimate.methods.bora import BoRA
 from acclimate.methods.bottleneck import Bottleneck
+from acclimate.methods.compacter import Compacter
+from acclimate.methods.diffused_prompt import DiffusedPrompt
 from acclimate.methods.dora import DoRA
 from acclimate.methods.dylora import DyLoRA
+from acclimate.methods.dynamic_prompt import DynamicPrompt
 from acclimate.methods.eigen import EigenLoRA
 from acclimate.methods.emergent import EmergentExperts
 from acclimate.methods.full import Full
 from acclimate.methods.gathered import Gathered
+from acclimate.methods.granular import GranularBottleneck
 from acclimate.methods.hadamard import Hadamard
 from acclimate.methods.head import Head
 from acclimate.methods.hydra import Hydra
@@ -23,15 +27,19 @@ from acclimate.methods.lame import LAME
 from acclimate.methods.lora import LoRA
 from acclimate.methods.monarch import Monarch
 from acclimate.methods.multi_lora import MultiLoRA
+from acclimate.methods.opamp import OpAmp
 from acclimate.methods.orthogonal import OrthogonalLoRA
+from acclimate.methods.p_laplacian import PLaplacian
 from acclimate.methods.poly import Poly
 from acclimate.methods.prompt import GatedPrompt, Prefix
 from acclimate.methods.quantiles import Quantiles
 from acclimate.methods.randlora import RandLoRA
+from acclimate.methods.random_bottleneck import RandomBottleneck
 from acclimate.methods.reflections import ETHER, HRA, ETHERPlus
 from acclimate.methods.router import TokenRouter
 from acclimate.methods.singular import SORSA, SVFit
 from acclimate.methods.sltrain import SLTrain
+from acclimate.methods.split_bottleneck import SplitBottleneck
 from acclimate.methods.statistics import BatchStatistics, RunningStatistics
 
 __all__ = [
@@ -47,15 +55,19 @@ __all__ = [
     "BoRA",
     "Bone",
     "Bottleneck",
+    "Compacter",
     "Descent",
+    "DiffusedPrompt",
     "DoRA",
     "DyLoRA",
+    "DynamicPrompt",
     "ETHERPlus",
     "EigenLoRA",
     "EmergentExperts",
     "Full",
     "GatedPrompt",
     "Gathered",
+    "GranularBottleneck",
     "Hadamard",
     "Head",
     "Hydra",
@@ -65,14 +77,18 @@ __all__ = [
     "LoRA",
     "Monarch",
     "MultiLoRA",
+    "OpAmp",
     "OrthogonalLoRA",
+    "PLaplacian",
     "Poly",
     "Prefix",
     "Quantiles",
     "RandLoRA",
+    "RandomBottleneck",
     "RunningStatistics",
     "SLTrain",
     "SVFit",
     "Scale",
+    "SplitBottleneck",
     "TokenRouter",
 ]

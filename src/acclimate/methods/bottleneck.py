@@ -15,10 +15,10 @@ from collections.abc import Callable
 from typing import ClassVar, Literal
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 
-from acclimate.engine import AdapterModule, Method, MethodError, positive, zeros
+from acclimate.engine import AdapterModule, Method, MethodError, normal, positive, zeros
 from acclimate.sites import Kind, Site, linear
 
 __all__ = ["Bottleneck"]
@@ -35,6 +35,8 @@ _ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
 class Bottleneck(Method):
     """``y + scale * U f(D · + c) + e`` on the channels of a module's output, identity at first (U and e are zero).
 
+    Without ``residual`` the y before it is left out, and nothing is as it was at first.
+
     >>> Bottleneck(width=16).activation
     'gelu'
     """
@@ -43,6 +45,7 @@ class Bottleneck(Method):
     activation: str = "gelu"
     reads: Literal["output", "input"] = "output"
     scale: float = 1.0
+    residual: bool = True
 
     kind: ClassVar[Kind] = "call"
     at: ClassVar[str] = "block"
@@ -62,26 +65,40 @@ class Bottleneck(Method):
         units = {"down": 0, "down_bias": 0, "up": 1}
 
         def build(self, site: Site) -> None:
-            wide, narrow = site.width, self.method.width
-            entering = wide if self.method.reads == "output" else _entering(site, wide)
-            down = torch.randn(narrow, entering) / math.sqrt(entering)
-            self.down = nn.Parameter(down.to(site.device))  # (width, channels)
+            wide = site.width
+            self.make(site, wide if self.method.reads == "output" else entering(site, wide), wide)
+
+        def make(self, site: Site, into: int, wide: int) -> None:
+            """The parameters between ``into`` channels that are read and ``wide`` that are written."""
+            narrow = self.method.width
+            self.down = normal((narrow, into), 1 / math.sqrt(into), site)  # (width, channels)
             self.down_bias = zeros((narrow,), site)
             self.up = zeros((wide, narrow), site)  # (channels, width)
             self.up_bias = zeros((wide,), site)
 
+        def middle(self, h: Tensor) -> Tensor:
+            """What is between the two matrices: (..., channels) to (..., width)."""
+            return self.act(linear(h, self.down, self.down_bias))
+
+        def act(self, z: Tensor) -> Tensor:
+            return _ACTIVATIONS[self.method.activation](z)
+
+        def change(self, h: Tensor) -> Tensor:
+            """What is added where h passes, both with their channels last."""
+            return linear(self.middle(h), self.up, self.up_bias)
+
         def output(self, x: Tensor, y: Tensor) -> Tensor:
-            return y + self.branch(y if self.method.reads == "output" else x).to(y.dtype)
+            branch = self.branch(y if self.method.reads == "output" else x).to(y.dtype)
+            return y + branch if self.method.residual else branch
 
         def branch(self, z: Tensor) -> Tensor:
             """What is added, (scale) U f(D z + c) + e."""
             axis = self.layout.channel if self.layout.channel is not None else -1
-            z = linear(z.movedim(axis, -1), self.down, self.down_bias)
-            z = linear(_ACTIVATIONS[self.method.activation](z), self.up, self.up_bias)
-            return self.method.scale * z.movedim(-1, axis)
+            return self.method.scale * self.change(z.movedim(axis, -1)).movedim(-1, axis)
 
 
-def _entering(site: Site, wide: int) -> int:
+def entering(site: Site, wide: int) -> int:
+    """The channels that enter a module, or ``wide`` where its type does not say."""
     for name in ("in_features", "in_channels", "embed_dim", "num_features"):
         size = getattr(site.module, name, None)
         if isinstance(size, int):

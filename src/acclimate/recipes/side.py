@@ -62,8 +62,8 @@ def _one_block_for_all_layers(seeds: Sequence[int], on: bool) -> Finding:
     kept = _kept(descent={Descent(): "block"}, of_two_blocks={Descent(): first})
     return Finding(
         {**_rounded(table), "bytes_kept_for_the_gradient_on_MiniLM": kept},
-        "digits moved by a column: at least 3 points above a linear probe, in each seed; on MiniLM a quarter of the bytes that LoRA keeps "
-        "for its gradient, or less",
+        "digits moved by a column: at least 3 points above a linear probe, in each seed; on MiniLM a quarter of the bytes "
+        "that LoRA keeps for its gradient, or less",
         _ahead(table, "descent", 3) and kept["descent"] <= kept["lora"] / 4,
         "nothing of the blocks is kept, but their narrow readings are: for six blocks three times what is kept for two, where the "
         "paper's does not grow. Video and queries are not here; that going down is better than going up was not looked for",
@@ -85,8 +85,8 @@ def _every_layer_is_asked(seeds: Sequence[int], on: bool) -> Finding:
     kept = _kept(gathered={Gathered(): "block"})
     return Finding(
         {**_rounded(table), "bytes_kept_for_the_gradient_on_MiniLM": kept},
-        "digits moved by a column: at least 2 points above a linear probe, in each seed; on MiniLM a quarter of the bytes that LoRA keeps "
-        "for its gradient, or less",
+        "digits moved by a column: at least 2 points above a linear probe, in each seed; on MiniLM a quarter of the bytes "
+        "that LoRA keeps for its gradient, or less",
         _ahead(table, "gathered", 2) and kept["gathered"] <= kept["lora"] / 4,
     )
 
