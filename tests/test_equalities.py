@@ -24,7 +24,10 @@ from acclimate.engine import Adapter, Method, attach
 from acclimate.engine.batch import map_tensors
 from acclimate.loops import finetune, fit
 from acclimate.losses import CrossEntropy
-from acclimate.methods import Affine, Bottleneck, DoRA, Full, Head, LoRA, Prefix, Scale, TokenRouter
+from acclimate.methods import (
+    Affine, Bottleneck, DoRA, Full, GLoRA, Head, LoRA, LoRAGroup, Prefix, Scale, Sparse, TokenRouter,
+)  # fmt: skip
+from acclimate.methods.sparse import scattered
 from acclimate.rules import Gradient
 from acclimate.sites import find
 
@@ -95,6 +98,28 @@ PAIRS = [
         "a block on every token beside a light adapter is a parallel bottleneck",
         TokenRouter(keep=1, width=3), Bottleneck(width=3, reads="input"), "block", ("bert", "vit", "gpt2", "encoder"),
         lambda m, W: {"down": m.down, "up": m.up}, hold=("router",),
+    ),
+    Pair(
+        "the update alone of all that a layer can be given is low rank",
+        GLoRA(rank=2, factor="none", prompt="none", bias_factor="none", bias_update="none"), LoRA(rank=2), "attention",
+        ("bert", "gpt2", "encoder"), lambda m, W: {"down": m.update_down, "up": m.update_up},
+    ),
+    Pair(
+        "factors and offsets of channels are an affine map",
+        Affine(), GLoRA(factor="vector", update="none", prompt="none"), ("o", "down"), ("bert", "vit"),
+        lambda m, W: {
+            "factor": m.scale[:, None] - 1, "bias_factor": m.scale[:, None] - 1, "bias_update": m.shift[:, None],
+        },
+    ),
+    Pair(
+        "a group is low rank of all its ranks",
+        LoRAGroup(rank=2, members=2), LoRA(rank=4), "attention", ("bert", "gpt2", "encoder"),
+        lambda m, W: {"down": m.down, "up": m.up},
+    ),
+    Pair(
+        "values on some places are a full update that is zero elsewhere",
+        Sparse(density=0.2), Full(), "attention", ("bert", "encoder"),
+        lambda m, W: {"delta": scattered(torch.zeros_like(W), m.places, m.values)},
     ),
 ]  # fmt: skip
 

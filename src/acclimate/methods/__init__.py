@@ -6,16 +6,19 @@ from acclimate.methods.affine import Affine, Scale
 from acclimate.methods.bone import Bone
 from acclimate.methods.bora import BoRA
 from acclimate.methods.bottleneck import Bottleneck
+from acclimate.methods.diverted import Diverted
 from acclimate.methods.dora import DoRA
 from acclimate.methods.dylora import DyLoRA
 from acclimate.methods.eigen import EigenLoRA
 from acclimate.methods.emergent import EmergentExperts
 from acclimate.methods.full import Full
+from acclimate.methods.glora import GLoRA
 from acclimate.methods.head import Head
 from acclimate.methods.hydra import Hydra
 from acclimate.methods.kronecker import Kronecker
 from acclimate.methods.lame import LAME
 from acclimate.methods.lora import LoRA
+from acclimate.methods.lora_group import LoRAGroup
 from acclimate.methods.monarch import Monarch
 from acclimate.methods.multi_lora import MultiLoRA
 from acclimate.methods.orthogonal import OrthogonalLoRA
@@ -23,10 +26,13 @@ from acclimate.methods.poly import Poly
 from acclimate.methods.prompt import GatedPrompt, Prefix
 from acclimate.methods.quantiles import Quantiles
 from acclimate.methods.randlora import RandLoRA
+from acclimate.methods.rational import Rational
 from acclimate.methods.reflections import ETHER, HRA, ETHERPlus
 from acclimate.methods.router import TokenRouter
+from acclimate.methods.segment import SegmentLoRA
 from acclimate.methods.singular import SORSA, SVFit
 from acclimate.methods.sltrain import SLTrain
+from acclimate.methods.sparse import Sparse
 from acclimate.methods.statistics import BatchStatistics, RunningStatistics
 
 __all__ = [
@@ -41,17 +47,20 @@ __all__ = [
     "BoRA",
     "Bone",
     "Bottleneck",
+    "Diverted",
     "DoRA",
     "DyLoRA",
     "ETHERPlus",
     "EigenLoRA",
     "EmergentExperts",
     "Full",
+    "GLoRA",
     "GatedPrompt",
     "Head",
     "Hydra",
     "Kronecker",
     "LoRA",
+    "LoRAGroup",
     "Monarch",
     "MultiLoRA",
     "OrthogonalLoRA",
@@ -59,9 +68,12 @@ __all__ = [
     "Prefix",
     "Quantiles",
     "RandLoRA",
+    "Rational",
     "RunningStatistics",
     "SLTrain",
     "SVFit",
     "Scale",
+    "SegmentLoRA",
+    "Sparse",
     "TokenRouter",
 ]
