@@ -25,7 +25,18 @@ from acclimate.engine.batch import map_tensors
 from acclimate.loops import finetune, fit
 from acclimate.losses import CrossEntropy
 from acclimate.methods import (
-    Affine, Bottleneck, DoRA, Full, GLoRA, Head, LoRA, LoRAGroup, Prefix, Scale, Sparse, TokenRouter,
+    Affine,
+    Bottleneck,
+    DoRA,
+    Full,
+    GLoRA,
+    Head,
+    LoRA,
+    LoRAGroup,
+    Prefix,
+    Scale,
+    Sparse,
+    TokenRouter,
 )  # fmt: skip
 from acclimate.methods.sparse import scattered
 from acclimate.rules import Gradient
