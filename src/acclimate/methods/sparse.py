@@ -70,7 +70,7 @@ def scattered(W: Tensor, places: Tensor, values: Tensor) -> Tensor:
 def lottery(sparse: Adapter, full: Adapter) -> None:
     """Put the places of a sparse adapter where a full one moved most, at each of its sites, values at zero.
 
-    A site has as many places as it had. A `MethodError` where the two are not at the same sites.
+    A site has as many places as it had; other methods of the sparse adapter stay. A `MethodError` where nothing is full.
 
     >>> from torch import nn
     >>> from acclimate.engine import attach
@@ -83,10 +83,12 @@ def lottery(sparse: Adapter, full: Adapter) -> None:
     """
     moved = dict(full.modules())
     for key, module in sparse.modules():
+        if not isinstance(module, Sparse.Module):
+            continue
         other = moved.get(key)
-        if not isinstance(module, Sparse.Module) or not isinstance(other, Full.Module):
+        if not isinstance(other, Full.Module):
             raise MethodError(
-                f"{key} needs a Sparse and a Full adapter, and has {module} and {other}: attach both there"
+                f"{full.name} has no full update at {key}, where {sparse.name} is sparse: attach Full there"
             )
         change = other.delta.detach().abs().flatten()
         module.places.copy_(change.topk(len(module.places)).indices.sort().values)
