@@ -102,7 +102,8 @@ def _added_task_and_language(seeds: Sequence[int], on: bool) -> Finding:
             "entries_that_differ": differ,
             "added_is_merged_and_taken_away_is_the_base_bitwise": all(whole),
         },
-        "no more than K entries of the layer differ, ten fewer at most; the two updates added are the merged weights, and taken away the base to the bit; "
+        "no more than K entries of the layer differ, ten fewer at most; "
+        "the two updates added are the merged weights, and taken away the base to the bit; "
         "on a language without labels the task's and the language's update rank 5 points above the task's alone, and at the same "
         "K the places found by full tuning spell with less error than places drawn, in each seed",
         all(K - 10 <= count <= K for count in differ)
