@@ -54,8 +54,9 @@ def _a_few_dozen_parameters_a_layer(seeds: Sequence[int], on: bool) -> Finding:
     }
     return Finding(
         table,
-        "fitted on [-3, 3] GELU, SiLU and tanh are met to 0.001 and ReLU to 0.05, and far out the quotient is finite; with 80 numbers "
-        "for each activation beside LoRA of rank 1, fewer nats than LoRA alone in each seed; untaught the base to the bit",
+        "fitted on [-3, 3] GELU, SiLU and tanh are met to 0.001 and ReLU to 0.05, and far out the quotient is finite; "
+        "with 80 numbers for each activation beside LoRA of rank 1, fewer nats than LoRA alone in each seed; untaught "
+        "the base to the bit",
         max(fits["GELU"], fits["SiLU"], fits["Tanh"]) < 1e-3
         and fits["ReLU"] < 0.05
         and bool(wide.isfinite().all())
