@@ -30,6 +30,7 @@ from acclimate.methods.rational import Rational
 from acclimate.methods.reflections import ETHER, HRA, ETHERPlus
 from acclimate.methods.router import TokenRouter
 from acclimate.methods.segment import SegmentLoRA
+from acclimate.methods.signed import Signed
 from acclimate.methods.singular import SORSA, SVFit
 from acclimate.methods.sltrain import SLTrain
 from acclimate.methods.sparse import Sparse
@@ -74,6 +75,7 @@ __all__ = [
     "SVFit",
     "Scale",
     "SegmentLoRA",
+    "Signed",
     "Sparse",
     "TokenRouter",
 ]

@@ -14,12 +14,12 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from acclimate.engine import MethodError, no_matrix, positive
+from acclimate.engine import Adapter, MethodError, no_matrix, positive
 from acclimate.methods.given import said
 from acclimate.methods.lora import LoRA
 from acclimate.sites import Site
 
-__all__ = ["Diverted"]
+__all__ = ["Diverted", "inherit"]
 
 
 class Diverted(LoRA):
@@ -79,3 +79,28 @@ class Diverted(LoRA):
                 raise MethodError(f"{self.method} was told of {len(gate)} classes, and {len(z)} rows came")
             gated = z * gate.reshape(len(gate), *(1,) * (z.dim() - 2), -1).to(z.dtype)
             return y + (self.method.scale * self.layout.mix(gated, self.up)).to(y.dtype)
+
+
+@torch.no_grad()
+def inherit(to: Adapter, of: Adapter) -> None:
+    """Give one adapter the learngene of another, at the sites they have in common; its tailors stay as they were drawn.
+
+    >>> from torch import nn
+    >>> from acclimate.engine import attach
+    >>> old, new = (attach(nn.Linear(4, 4), Diverted(rank=2), "weight", seed=seed) for seed in (0, 1))
+    >>> inherit(new, old)
+    >>> torch.equal(old.parameters()[0][:2], new.parameters()[0][:2])
+    True
+    """
+    given = dict(of.modules())
+    for key, module in to.modules():
+        other = given.get(key)
+        if not isinstance(module, Diverted.Module) or not isinstance(other, Diverted.Module):
+            raise MethodError(
+                f"{key} has no learngene in both {of.name} and {to.name}: attach Diverted at the same sites"
+            )
+        rank = module.method.rank
+        if rank != other.method.rank:
+            raise MethodError(f"the learngene of {of.name} has rank {other.method.rank}, and {to.name} takes {rank}")
+        module.down[:rank].copy_(other.down[:rank])
+        module.up[:, :rank].copy_(other.up[:, :rank])
