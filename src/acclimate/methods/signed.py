@@ -28,7 +28,10 @@ class Signed(Method):
     learning_rate: ClassVar[float] = 1e-2
 
     def fits(self, site: Site) -> bool:
-        return len(site.shape) > 1 and min(site.shape[-2:]) > 1
+        a_bias = any(
+            "bias" in reader.attribute for reader in site.readers
+        )  # may be all zeros, which nothing makes grow
+        return not a_bias and len(site.shape) > 1 and min(site.shape[-2:]) > 1
 
     class Module(AdapterModule):
         method: Signed

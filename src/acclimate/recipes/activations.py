@@ -26,7 +26,7 @@ ACTIVATIONS = ("1", "3", "5", "7")
 
 @written(papers=["Kolmogorov-Arnold Transformer"], needs=["train"])
 def kat(
-    classes: int | None = None, groups: int = 8, at: At = "all", lr: float | None = None, epochs: int = 2
+    classes: int | None = None, groups: int = 8, at: At = "encoder.*", lr: float | None = None, epochs: int = 2
 ) -> Sentence:
     """Every activation a quotient of polynomials, one for each group of channels (Yang and Wang, 2025)."""
     return supervised({Rational(groups=groups): at}, classes, epochs, Gradient(lr=lr))

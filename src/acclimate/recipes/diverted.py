@@ -28,10 +28,16 @@ __all__ = ["kind"]
 
 @written(papers=["KIND: Knowledge Integration and Diversion in Diffusion Models"], needs=["train"])
 def kind(
-    rank: int = 8, tailor: int = 2, tasks: int = 2, at: At = ("q", "v"), lr: float | None = None, epochs: int = 2
+    classes: int | None = None,
+    rank: int = 8,
+    tailor: int = 2,
+    tasks: int = 2,
+    at: At = ("q", "v"),
+    lr: float | None = None,
+    epochs: int = 2,
 ) -> Sentence:
     """Ranks in common beside ranks of each class's own, for a model called with ``task`` (Xie et al., 2024)."""
-    return supervised({Diverted(rank=rank, tailor=tailor, classes=tasks): at}, None, epochs, Gradient(lr=lr))
+    return supervised({Diverted(rank=rank, tailor=tailor, classes=tasks): at}, classes, epochs, Gradient(lr=lr))
 
 
 METHOD = Diverted(rank=8, tailor=4, classes=3)

@@ -106,7 +106,7 @@ def _merged(run: Relearned) -> float:
 )
 def goat(
     rank: int = 4,
-    experts: int = 4,
+    segments: int = 4,
     top: int = 2,
     width: int = 384,
     eta: float = 1.0,
@@ -118,7 +118,7 @@ def goat(
     """Experts that start as segments of the weight, routed, scaled to learn as full tuning would (Fan et al., 2025)."""
     alpha = aligned(rank, width, eta)
     parts = [
-        {SegmentLoRA(rank=rank, alpha=alpha, segments=experts, index=index, rho=rho): at} for index in range(experts)
+        {SegmentLoRA(rank=rank, alpha=alpha, segments=segments, index=index, rho=rho): at} for index in range(segments)
     ]
     return Together(Tree(Route, {"top": top}, tuple(parts)), CrossEntropy(), finetune(epochs=epochs), Gradient(lr=lr))
 

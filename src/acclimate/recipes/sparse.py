@@ -40,7 +40,7 @@ class Ticket:
         self, model: nn.Module, adapters: Collection[Any], name: str = "ticket", seed: int = 0, data: Any = None
     ) -> Adapter:
         methods: dict[Method, At] = {Sparse(density=self.density): self.at, **self.beside}
-        if self.drawn:
+        if self.drawn or data is None:
             return attach(model, methods, name=name, seed=seed)
         passing = [attach(model, Full(), self.at, name=f"{name}_full", seed=seed)]
         if self.beside:
@@ -57,16 +57,21 @@ class Ticket:
 def lt_sft(
     density: float = 0.05,
     at: At = ("attention", "mlp"),
-    beside: Mapping[Method, At] | None = None,
-    loss: Loss | None = None,
-    drawn: bool = False,
     lr: float = 1e-4,
     epochs: int = 2,
 ) -> Together:
     """Tune all, keep the places that moved most, and tune these again from the start (Ansell et al., 2022)."""
-    rule, loss = Gradient(lr=lr), CrossEntropy() if loss is None else loss
-    ticket = Ticket(density, at, loss, epochs, rule, dict(beside or {}), drawn)
-    return Together(ticket, loss, finetune(epochs=epochs), rule)
+    return _again(Ticket(density, at, CrossEntropy(), epochs, Gradient(lr=lr)))
+
+
+def _again(ticket: Ticket) -> Together:
+    return Together(ticket, ticket.loss, finetune(epochs=ticket.epochs), ticket.rule)
+
+
+def _taught(ticket: Ticket, model: nn.Module, data: Batches, seed: int) -> Adapter:
+    adapter, made = ticket(model, (), "tuned", seed, data), _again(ticket)
+    fit(model, data, ticket.loss, made.loop, made.rule, seed=seed, check=False, progress=False)
+    return adapter
 
 
 LANGUAGE = "upper"
@@ -84,10 +89,8 @@ def _added_task_and_language(seeds: Sequence[int], on: bool) -> Finding:
         differ.append(int(chosen[1].count_nonzero()))
         model = ranker(seed=seed)
         base = {name: value.clone() for name, value in model.state_dict().items()}
-        made = lt_sft.using(density=0.15, at=MIDDLE, beside={Full(): "head.weight"}, lr=3e-3, epochs=15)
-        task = made.run(
-            model, train=Batches(*given("clean", "train"), 128, seed=seed), seed=seed, progress=False
-        ).adapter
+        ticket = Ticket(0.15, MIDDLE, CrossEntropy(), 15, Gradient(lr=3e-3), {Full(): "head.weight"})
+        task = _taught(ticket, model, Batches(*given("clean", "train"), 128, seed=seed), seed)
         scores = {"unadapted": precision(model, LANGUAGE), "task_alone": precision(model, LANGUAGE, task)}
         tongue = _put(model, chosen, seed)
         scores["task_and_language"] = precision(model, LANGUAGE, task, tongue)
@@ -119,16 +122,10 @@ def _added_task_and_language(seeds: Sequence[int], on: bool) -> Finding:
 def _language(seed: int, drawn: bool) -> tuple[Tensor, Tensor, float]:
     """Places, values, and the error on spelling, learned from images without labels."""
     model = speller()
-    made = lt_sft.using(
-        density=0.15,
-        at="encoder.0.weight",
-        beside={Full(): "read.weight"},
-        loss=MeanSquares(),
-        drawn=drawn,
-        lr=5e-3,
-        epochs=10,
+    ticket = Ticket(
+        0.15, "encoder.0.weight", MeanSquares(), 10, Gradient(lr=5e-3), {Full(): "read.weight"}, drawn=drawn
     )
-    adapter = made.run(model, train=Batches(*spelling(LANGUAGE), 128, seed=seed), seed=seed, progress=False).adapter
+    adapter = _taught(ticket, model, Batches(*spelling(LANGUAGE), 128, seed=seed), seed)
     module = next(module for _, module in adapter.modules() if isinstance(module, Sparse.Module))
     error = evaluate(model, spelling(LANGUAGE)).error
     assert error is not None
