@@ -28,8 +28,8 @@ __all__ = ["RankBudget"]
 class RankBudget(Player):
     """``rank`` is what sites keep on average. ``warm`` and ``last`` are shares of the run.
 
-    >>> RankBudget(rank=2).budget(0.5, sites=3, ranks=18) > RankBudget(rank=2).budget(0.9, sites=3, ranks=18)
-    True
+    >>> [RankBudget(rank=2).budget(progress, sites=3, ranks=18) for progress in (0.0, 0.2, 0.3, 1.0)]
+    [18, 12, 9, 6]
     """
 
     rank: float = 4.0
