@@ -32,16 +32,20 @@ from acclimate.methods import (
     DoRA,
     Full,
     GatedPrompt,
+    GLoRA,
     GranularBottleneck,
     Head,
     LoRA,
+    LoRAGroup,
     PLaplacian,
     Prefix,
     RandomBottleneck,
     Scale,
+    Sparse,
     SplitBottleneck,
     TokenRouter,
 )
+from acclimate.methods.sparse import scattered
 from acclimate.rules import Gradient
 from acclimate.sites import find
 
@@ -151,6 +155,26 @@ PAIRS = [
             "key": m.key_left @ m.key_right, "value": m.value_left @ m.value_right,
             "gate": torch.full((len(m.key_left), 1, 1), 30.0),
         },
+        "the update alone of all that a layer can be given is low rank",
+        GLoRA(rank=2, factor="none", prompt="none", bias_factor="none", bias_update="none"), LoRA(rank=2), "attention",
+        ("bert", "gpt2", "encoder"), lambda m, W: {"down": m.update_down, "up": m.update_up},
+    ),
+    Pair(
+        "factors and offsets of channels are an affine map",
+        Affine(), GLoRA(factor="vector", update="none", prompt="none"), ("o", "down"), ("bert", "vit"),
+        lambda m, W: {
+            "factor": m.scale[:, None] - 1, "bias_factor": m.scale[:, None] - 1, "bias_update": m.shift[:, None],
+        },
+    ),
+    Pair(
+        "a group is low rank of all its ranks",
+        LoRAGroup(rank=2, members=2), LoRA(rank=4), "attention", ("bert", "gpt2", "encoder"),
+        lambda m, W: {"down": m.down, "up": m.up},
+    ),
+    Pair(
+        "values on some places are a full update that is zero elsewhere",
+        Sparse(density=0.2), Full(), "attention", ("bert", "encoder"),
+        lambda m, W: {"delta": scattered(torch.zeros_like(W), m.places, m.values)},
     ),
 ]  # fmt: skip
 

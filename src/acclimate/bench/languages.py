@@ -22,7 +22,7 @@ from acclimate.losses import MeanSquares
 from acclimate.methods import Full, LoRA
 from acclimate.rules import Gradient
 
-__all__ = ["MIDDLE", "Reader", "precision", "ranker"]
+__all__ = ["MIDDLE", "Reader", "precision", "ranker", "speller", "spelling"]
 
 MIDDLE = ("encoder.2.weight", "encoder.4.weight", "encoder.6.weight")
 HIDDEN = 0.3
@@ -43,14 +43,15 @@ class Reader(nn.Module):
         return answer
 
 
-def _spelling(language: str) -> tuple[Tensor, Tensor]:
+def spelling(language: str) -> tuple[Tensor, Tensor]:
+    """A language's images with pixels hidden, and whole, (rows, 64) each."""
     images = torch.cat([given(language, "train")[0]] * 3)
     shown = torch.rand(images.shape, generator=torch.Generator().manual_seed(0)) > HIDDEN
     return images * shown, images
 
 
 def _spell(model: nn.Module, language: str, seed: int, epochs: int, lr: float) -> None:
-    data, rule = Batches(*_spelling(language), 128, seed=seed), Gradient(lr=lr)
+    data, rule = Batches(*spelling(language), 128, seed=seed), Gradient(lr=lr)
     fit(model, data, MeanSquares(), finetune(epochs=epochs), rule, seed=seed, check=False, progress=False)
 
 
@@ -72,6 +73,15 @@ def _language(language: str, method: Method, seed: int) -> dict[str, Tensor]:
     adapter = attach(model, method, at=("encoder.0.weight", "read.weight"), seed=seed)
     _spell(model, language, seed, epochs=15, lr=5e-3)
     return {key: tensor.detach().clone() for key, tensor in adapter.tensors().items()}
+
+
+def speller() -> Reader:
+    """The network as spelling images as they are left it.
+
+    >>> speller().end
+    'read'
+    """
+    return copy.deepcopy(_base())
 
 
 def ranker(*languages: str, seed: int = 0) -> Reader:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import copy
 import functools
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -18,9 +18,10 @@ from torch import Tensor, nn
 from acclimate.bench.digits import Part, digits
 from acclimate.data import Batches
 from acclimate.engine import Adapter, Method, attach
-from acclimate.loops import evaluate, finetune, fit, predict
+from acclimate.loops import Run, evaluate, finetune, fit, predict
 from acclimate.losses import CrossEntropy, Loss
 from acclimate.methods import Full
+from acclimate.players import Player
 from acclimate.rules import Gradient, Rule
 from acclimate.sites import At
 
@@ -95,6 +96,8 @@ def relearned(
     loss: Loss | None = None,
     data: Tensor | None = None,
     rule: Rule | None = None,
+    players: Sequence[Player] = (),
+    callbacks: Sequence[Callable[[Run], None]] = (),
 ) -> Relearned:
     """Teach a method at some of the layers (one mapping says its own) the rearranged digits, by batches of 128."""
     model = network()
@@ -102,7 +105,10 @@ def relearned(
     learn = Batches(*rearranged("train"), 128, seed=seed)
     rule = Gradient(lr=lr) if rule is None else rule
     loss = CrossEntropy() if loss is None else loss
-    fit(model, learn, loss, finetune(epochs=epochs), rule, seed=seed, check=False, progress=False)
+    fit(
+        model, learn, loss, finetune(epochs=epochs), rule, players,
+        seed=seed, callbacks=callbacks, check=False, progress=False,
+    )  # fmt: skip
     sets = rearranged("train"), rearranged("test"), known("test")
     return Relearned(model, adapter, *(_nats(model, each) for each in sets))
 

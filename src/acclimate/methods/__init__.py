@@ -9,6 +9,7 @@ from acclimate.methods.bora import BoRA
 from acclimate.methods.bottleneck import Bottleneck
 from acclimate.methods.compacter import Compacter
 from acclimate.methods.diffused_prompt import DiffusedPrompt
+from acclimate.methods.diverted import Diverted
 from acclimate.methods.dora import DoRA
 from acclimate.methods.dylora import DyLoRA
 from acclimate.methods.dynamic_prompt import DynamicPrompt
@@ -16,6 +17,7 @@ from acclimate.methods.eigen import EigenLoRA
 from acclimate.methods.emergent import EmergentExperts
 from acclimate.methods.full import Full
 from acclimate.methods.gathered import Gathered
+from acclimate.methods.glora import GLoRA
 from acclimate.methods.granular import GranularBottleneck
 from acclimate.methods.hadamard import Hadamard
 from acclimate.methods.head import Head
@@ -25,6 +27,7 @@ from acclimate.methods.kronecker import Kronecker
 from acclimate.methods.ladder import Descent, Ladder
 from acclimate.methods.lame import LAME
 from acclimate.methods.lora import LoRA
+from acclimate.methods.lora_group import LoRAGroup
 from acclimate.methods.monarch import Monarch
 from acclimate.methods.multi_lora import MultiLoRA
 from acclimate.methods.opamp import OpAmp
@@ -35,10 +38,14 @@ from acclimate.methods.prompt import GatedPrompt, Prefix
 from acclimate.methods.quantiles import Quantiles
 from acclimate.methods.randlora import RandLoRA
 from acclimate.methods.random_bottleneck import RandomBottleneck
+from acclimate.methods.rational import Rational
 from acclimate.methods.reflections import ETHER, HRA, ETHERPlus
 from acclimate.methods.router import TokenRouter
+from acclimate.methods.segment import SegmentLoRA
+from acclimate.methods.signed import Signed
 from acclimate.methods.singular import SORSA, SVFit
 from acclimate.methods.sltrain import SLTrain
+from acclimate.methods.sparse import Sparse
 from acclimate.methods.split_bottleneck import SplitBottleneck
 from acclimate.methods.statistics import BatchStatistics, RunningStatistics
 
@@ -58,6 +65,7 @@ __all__ = [
     "Compacter",
     "Descent",
     "DiffusedPrompt",
+    "Diverted",
     "DoRA",
     "DyLoRA",
     "DynamicPrompt",
@@ -65,6 +73,7 @@ __all__ = [
     "EigenLoRA",
     "EmergentExperts",
     "Full",
+    "GLoRA",
     "GatedPrompt",
     "Gathered",
     "GranularBottleneck",
@@ -75,6 +84,7 @@ __all__ = [
     "Kronecker",
     "Ladder",
     "LoRA",
+    "LoRAGroup",
     "Monarch",
     "MultiLoRA",
     "OpAmp",
@@ -85,10 +95,14 @@ __all__ = [
     "Quantiles",
     "RandLoRA",
     "RandomBottleneck",
+    "Rational",
     "RunningStatistics",
     "SLTrain",
     "SVFit",
     "Scale",
+    "SegmentLoRA",
+    "Signed",
+    "Sparse",
     "SplitBottleneck",
     "TokenRouter",
 ]

@@ -8,11 +8,11 @@ efficient pretraining", 2024.
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor
 
 from acclimate.engine import positive, zeros
 from acclimate.methods.lora import LoRA
+from acclimate.methods.sparse import drawn_places, scattered
 from acclimate.sites import Site
 
 __all__ = ["SLTrain"]
@@ -39,11 +39,8 @@ class SLTrain(LoRA):
 
         def build(self, site: Site) -> None:
             super().build(site)
-            entries = site.shape.numel()
-            count = max(1, round(self.method.density * entries))
-            self.register_buffer("places", torch.randperm(entries)[:count].sort().values.to(site.device))
-            self.values = zeros((count,), site)
+            self.register_buffer("places", drawn_places(site, self.method.density))
+            self.values = zeros((len(self.places),), site)
 
         def weight(self, W: Tensor) -> Tensor:
-            V = super().weight(W)
-            return V.reshape(-1).index_add(0, self.places, self.values.to(V.dtype)).reshape(V.shape)
+            return scattered(super().weight(W), self.places, self.values)

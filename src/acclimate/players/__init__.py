@@ -9,11 +9,12 @@ from acclimate.players.base_teacher import BaseTeacher
 from acclimate.players.centroid_labels import CentroidLabels, nearest_centroid
 from acclimate.players.ema_teacher import EMATeacher
 from acclimate.players.player import Player, PlayerState
+from acclimate.players.rank_budget import RankBudget
 from acclimate.players.stochastic_restore import StochasticRestore
 from acclimate.players.teacher import Teacher, TeacherState
 
 __all__ = [
     "Accumulated", "Augmentation", "AugmentedTeacher", "BaseTeacher", "CentroidLabels", "Discriminator", "EMATeacher",
     "ImageAugmentation", "Player", "PlayerState", "StochasticRestore", "Teacher", "TeacherState", "answer",
-    "nearest_centroid", "quiet",
+    "RankBudget", "nearest_centroid", "quiet",
 ]  # fmt: skip
