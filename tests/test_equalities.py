@@ -155,6 +155,8 @@ PAIRS = [
             "key": m.key_left @ m.key_right, "value": m.value_left @ m.value_right,
             "gate": torch.full((len(m.key_left), 1, 1), 30.0),
         },
+    ),
+    Pair(
         "the update alone of all that a layer can be given is low rank",
         GLoRA(rank=2, factor="none", prompt="none", bias_factor="none", bias_update="none"), LoRA(rank=2), "attention",
         ("bert", "gpt2", "encoder"), lambda m, W: {"down": m.update_down, "up": m.update_up},

@@ -26,6 +26,7 @@ from acclimate.methods.input_scale import InputScale
 from acclimate.methods.kronecker import Kronecker
 from acclimate.methods.ladder import Descent, Ladder
 from acclimate.methods.lame import LAME
+from acclimate.methods.linked import LinkedBottleneck
 from acclimate.methods.lora import LoRA
 from acclimate.methods.lora_group import LoRAGroup
 from acclimate.methods.monarch import Monarch
@@ -83,6 +84,7 @@ __all__ = [
     "InputScale",
     "Kronecker",
     "Ladder",
+    "LinkedBottleneck",
     "LoRA",
     "LoRAGroup",
     "Monarch",

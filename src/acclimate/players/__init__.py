@@ -15,6 +15,6 @@ from acclimate.players.teacher import Teacher, TeacherState
 
 __all__ = [
     "Accumulated", "Augmentation", "AugmentedTeacher", "BaseTeacher", "CentroidLabels", "Discriminator", "EMATeacher",
-    "ImageAugmentation", "Player", "PlayerState", "StochasticRestore", "Teacher", "TeacherState", "answer",
-    "RankBudget", "nearest_centroid", "quiet",
+    "ImageAugmentation", "Player", "PlayerState", "RankBudget", "StochasticRestore", "Teacher", "TeacherState", "answer",
+    "nearest_centroid", "quiet",
 ]  # fmt: skip

@@ -5,7 +5,7 @@
 The offline adapter is one of the model's, disabled, of the same methods at the same sites: it is made as a copy before the
 first update if it is not there, and taken up where it is. Decay 0 is the online adapter, 1 never moves.
 
-Gao, Zhao, Zhang, Wu, Wang, Shao, Xu, Fang et al., "A Unified Continual Learning Framework with General Parameter-Efficient
+Gao, Zhao, Sun, Xi, Zhang, Ghanem, Zhang, "A Unified Continual Learning Framework with General Parameter-Efficient
 Tuning", 2023.
 """
 

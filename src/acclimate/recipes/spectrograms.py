@@ -25,6 +25,7 @@ BUDGETS = (2, 8)
 @written(
     papers=["Parameter-Efficient Transfer Learning of Audio Spectrogram Transformers"],
     needs=["train"],
+    seeds=(0, 1),
 )
 def spectrogram_adapters(
     classes: int | None = None,
