@@ -15,12 +15,14 @@ from acclimate.methods.dylora import DyLoRA
 from acclimate.methods.dynamic_prompt import DynamicPrompt
 from acclimate.methods.eigen import EigenLoRA
 from acclimate.methods.emergent import EmergentExperts
+from acclimate.methods.fourier import FourierFT
 from acclimate.methods.full import Full
 from acclimate.methods.gathered import Gathered
 from acclimate.methods.glora import GLoRA
 from acclimate.methods.granular import GranularBottleneck
 from acclimate.methods.hadamard import Hadamard
 from acclimate.methods.head import Head
+from acclimate.methods.hira import HiRA
 from acclimate.methods.hydra import Hydra
 from acclimate.methods.input_scale import InputScale
 from acclimate.methods.kronecker import Kronecker
@@ -41,6 +43,8 @@ from acclimate.methods.randlora import RandLoRA
 from acclimate.methods.random_bottleneck import RandomBottleneck
 from acclimate.methods.rational import Rational
 from acclimate.methods.reflections import ETHER, HRA, ETHERPlus
+from acclimate.methods.reft import ReFT
+from acclimate.methods.rotation import Rotation
 from acclimate.methods.router import TokenRouter
 from acclimate.methods.segment import SegmentLoRA
 from acclimate.methods.signed import Signed
@@ -49,6 +53,7 @@ from acclimate.methods.sltrain import SLTrain
 from acclimate.methods.sparse import Sparse
 from acclimate.methods.split_bottleneck import SplitBottleneck
 from acclimate.methods.statistics import BatchStatistics, RunningStatistics
+from acclimate.methods.vera import VeRA
 
 __all__ = [
     "ETHER",
@@ -73,6 +78,7 @@ __all__ = [
     "ETHERPlus",
     "EigenLoRA",
     "EmergentExperts",
+    "FourierFT",
     "Full",
     "GLoRA",
     "GatedPrompt",
@@ -80,6 +86,7 @@ __all__ = [
     "GranularBottleneck",
     "Hadamard",
     "Head",
+    "HiRA",
     "Hydra",
     "InputScale",
     "Kronecker",
@@ -98,6 +105,8 @@ __all__ = [
     "RandLoRA",
     "RandomBottleneck",
     "Rational",
+    "ReFT",
+    "Rotation",
     "RunningStatistics",
     "SLTrain",
     "SVFit",
@@ -107,4 +116,5 @@ __all__ = [
     "Sparse",
     "SplitBottleneck",
     "TokenRouter",
+    "VeRA",
 ]

@@ -1,0 +1,71 @@
+"""The inputs of a matrix rotated, block by block, and in several rounds between blocks.
+
+    W R_1 ... R_m        R_i: blocks (b, b) that are orthogonal, (I - Q)(I + Q)^-1 with Q skew and zero at first
+
+Round i turns inputs whose numbers differ in their i-th digit to the base b alone (a butterfly), so that after m rounds b^m inputs
+have met. The length of no row of W changes, nor the angle between two.
+
+Qiu, Liu, Feng, Xue, Feng, Liu, Zhang, Weller, Schölkopf, "Controlling Text-to-Image Diffusion by Orthogonal Finetuning", 2023 (one
+round, OFT). Liu, Qiu, Feng, Xiu et al., "Parameter-Efficient Orthogonal Finetuning via Butterfly Factorization", 2024 (BOFT).
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from acclimate.engine import AdapterModule, Method, no_matrix, positive, zeros
+from acclimate.sites import Site
+
+__all__ = ["Rotation"]
+
+
+class Rotation(Method):
+    """``block`` inputs are turned together, in ``rounds``.
+
+    >>> Rotation(block=4, rounds=2)
+    Rotation(block=4, rounds=2)
+    """
+
+    block: int = 4
+    rounds: int = 1
+    at: ClassVar[str] = "attention"
+
+    def __post_init__(self) -> None:
+        positive(self, block=self.block - 1, rounds=self.rounds)
+
+    def refuses(self, site: Site) -> str:
+        if reason := no_matrix(site):
+            return reason
+        if site.shape[-1] % self.block**self.rounds:
+            return f"turns {self.block**self.rounds} inputs, which has to divide theirs"
+        return "" if site.value().any() else "needs a matrix that is not zero"
+
+    def fits(self, site: Site) -> bool:
+        return not self.refuses(site)
+
+    class Module(AdapterModule):
+        method: Rotation
+
+        def build(self, site: Site) -> None:
+            size, count = self.method.block, site.shape[-1] // self.method.block
+            self.angles = zeros((self.method.rounds, count, size * (size - 1) // 2), site)
+
+        def blocks(self) -> Tensor:
+            """The rotations, (rounds, blocks, b, b)."""
+            size = self.method.block
+            above = torch.triu_indices(size, size, 1, device=self.angles.device)
+            upper = self.angles.new_zeros(*self.angles.shape[:-1], size, size)
+            upper[..., above[0], above[1]] = self.angles
+            skew, one = upper - upper.mT, torch.eye(size, device=upper.device, dtype=upper.dtype)
+            return torch.linalg.solve(one + skew, one - skew)
+
+        def weight(self, W: Tensor) -> Tensor:
+            V, size = W.to(self.angles.dtype), self.method.block
+            for turn, blocks in enumerate(self.blocks()):
+                apart = size**turn
+                parts = V.reshape(V.shape[0], -1, size, apart)
+                V = torch.einsum("oghs,gshk->ogks", parts, blocks.view(-1, apart, size, size)).reshape(V.shape)
+            return V
