@@ -4,9 +4,11 @@ from acclimate.methods.adalora import AdaLoRA
 from acclimate.methods.adapter_bias import AdapterBias
 from acclimate.methods.affine import Affine, Scale
 from acclimate.methods.beneath import BeneathNorm
+from acclimate.methods.blocked import GraLoRA
 from acclimate.methods.bone import Bone
 from acclimate.methods.bora import BoRA
 from acclimate.methods.bottleneck import Bottleneck
+from acclimate.methods.circulant import Circulant
 from acclimate.methods.compacter import Compacter
 from acclimate.methods.diffused_prompt import DiffusedPrompt
 from acclimate.methods.diverted import Diverted
@@ -44,6 +46,7 @@ from acclimate.methods.random_bottleneck import RandomBottleneck
 from acclimate.methods.rational import Rational
 from acclimate.methods.reflections import ETHER, HRA, ETHERPlus
 from acclimate.methods.reft import ReFT
+from acclimate.methods.road import RoAd
 from acclimate.methods.rotation import Rotation
 from acclimate.methods.router import TokenRouter
 from acclimate.methods.segment import SegmentLoRA
@@ -53,6 +56,7 @@ from acclimate.methods.sltrain import SLTrain
 from acclimate.methods.sparse import Sparse
 from acclimate.methods.split_bottleneck import SplitBottleneck
 from acclimate.methods.statistics import BatchStatistics, RunningStatistics
+from acclimate.methods.vector_bank import VBLoRA
 from acclimate.methods.vera import VeRA
 
 __all__ = [
@@ -68,6 +72,7 @@ __all__ = [
     "BoRA",
     "Bone",
     "Bottleneck",
+    "Circulant",
     "Compacter",
     "Descent",
     "DiffusedPrompt",
@@ -83,6 +88,7 @@ __all__ = [
     "GLoRA",
     "GatedPrompt",
     "Gathered",
+    "GraLoRA",
     "GranularBottleneck",
     "Hadamard",
     "Head",
@@ -106,6 +112,7 @@ __all__ = [
     "RandomBottleneck",
     "Rational",
     "ReFT",
+    "RoAd",
     "Rotation",
     "RunningStatistics",
     "SLTrain",
@@ -116,5 +123,6 @@ __all__ = [
     "Sparse",
     "SplitBottleneck",
     "TokenRouter",
+    "VBLoRA",
     "VeRA",
 ]

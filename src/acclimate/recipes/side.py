@@ -95,9 +95,7 @@ def _every_layer_is_asked(seeds: Sequence[int], on: bool) -> Finding:
     papers=["SHERL: Synthesizing High Accuracy and Efficient Memory for Resource-Limited Transfer Learning"],
     needs=["train"],
 )
-def sherl(
-    classes: int | None = None, width: int = 24, at: At = ("*.layer.[0-3]", "*.layers.[0-3]"), epochs: int = 2
-) -> Sentence:
+def sherl(classes: int | None = None, width: int = 24, at: At = "*.layer*.[0-3]", epochs: int = 2) -> Sentence:
     """Early layers weighed by how little they repeat one another, for the last layers to go on from (Diao et al., 2024)."""
     return supervised({Gathered(width=width, by="difference"): at}, classes, epochs, Gradient())
 
