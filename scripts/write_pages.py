@@ -85,6 +85,28 @@ def _public() -> list[tuple[str, type[Method]]]:
     return [(name, cls) for name, cls in own if not name.startswith("_")]
 
 
+def peer_page() -> str:
+    """What other libraries call their methods, and what the same is here; gaps are rows too."""
+    from acclimate.store.peers import PEERS
+
+    here = sum(bool(peer.ours) for peer in PEERS)
+    lines = [
+        "# What others call it",
+        "",
+        "Generated from the code by `python scripts/write_pages.py`; a test holds it to be up to date.",
+        "",
+        f"{here} of {len(PEERS)} methods of PEFT 0.21, adapters 1.3 and LyCORIS 4.1. Where it says files they are read and "
+        "written, so that an adapter trained there answers the same here.",
+        "",
+        "| library | name | here | files | note |",
+        "|---|---|---|---|---|",
+    ]
+    for peer in PEERS:
+        ours = f"`{peer.ours}`" if peer.ours else "not here"
+        lines.append(f"| {peer.library} | {peer.name} | {ours} | {'yes' if peer.moves else '-'} | {peer.note or '-'} |")
+    return "\n".join([*lines, ""])
+
+
 def rule_page() -> str:
     """The axes that combine adapters, models and checkpoints, and where everything that has a name lies on them."""
     from acclimate.compose.combination import sparsify, weigh
@@ -172,6 +194,7 @@ def tree_page() -> str:
 
 
 PAGES = {
+    DOCS / "peers.md": peer_page,
     DOCS / "rules.md": rule_page,
     DOCS / "compositions.md": tree_page,
     DOCS / "methods.md": method_page,
