@@ -346,6 +346,7 @@ def test_combine_takes_checkpoints_without_a_model(tmp_path: Path) -> None:
         (["a.safetensors", "--try"], "--model"),
         (["a.safetensors", "--model", "m", "--try"], "--eval"),
         (["a.safetensors", "--model", "m", "--base", "b", "--out", "c"], "--base is for checkpoints"),
+        (["a.safetensors", "--model", "m", "--rule", "fisher", "--out", "c"], "give it with --eval"),
         (["a.safetensors", "--rule", "tis", "--out", "c"], "no rule 'tis'"),
     ],
 )

@@ -64,6 +64,7 @@ def combine(
         base is not None, "--base is for checkpoints, and --model says that these are adapters of it: leave one out"
     )
     _refuse(try_ and evaluate is None, "--try needs labelled data to score on: give it with --eval")
+    _refuse(how.weigh == "fisher" and evaluate is None, "this rule reads from data what matters: give it with --eval")
     _refuse(not try_ and out is None, "the combined adapter has to be written somewhere: give --out, or --try alone")
     record: dict[str, Any] = {"adapters": [str(file) for file in files]}
     with aside():
@@ -72,11 +73,11 @@ def combine(
 
         loaded = load(model)
         adapters = [load_adapter(loaded.model, file, name=f"{n}: {file.stem}") for n, file in enumerate(files)]
+        data = None if evaluate is None else batches(evaluate, loaded, pairs(take, "--take"), size, seed)
         if try_:
-            data = batches(str(evaluate), loaded, pairs(take, "--take"), size, seed)
             record["tried"] = _tried(adapters, data, seed)
         if out is not None:
-            record |= _combined(adapters, how, shares, rank, out, seed)
+            record |= _combined(adapters, how, shares, rank, out, seed, data)
     if as_json:
         write_json(record)
         return
@@ -110,11 +111,13 @@ def _checkpoints(
 
 
 def _combined(
-    adapters: list[Adapter], how: Rule, shares: list[float] | None, rank: int | None, out: Path, seed: int
+    adapters: list[Adapter], how: Rule, shares: list[float] | None, rank: int | None, out: Path, seed: int, data: Any
 ) -> dict[str, Any]:
+    from acclimate.compose import fisher
     from acclimate.compose.combination.combine import combine as combined
 
-    made = combined(adapters, how, shares, name=out.stem, rank=rank, seed=seed)
+    matters = [fisher(adapter, data, seed=seed) for adapter in adapters] if how.weigh == "fisher" else None
+    made = combined(adapters, how, shares, name=out.stem, rank=rank, seed=seed, importance=matters)
     made.save(out)
     return {"out": str(out), "rule": how, "error": made.error, "methods": [str(part.method) for part in made.parts]}
 
