@@ -87,10 +87,11 @@ def drawn(out: int, wide: int, site: Site) -> nn.Parameter:
 
 
 def placed(h: Tensor, z: Tensor) -> Tensor:
-    """h, (rows, ..., width), as it can be added to z: its mean over places, and over rows, where these are not z's."""
+    """h, (rows, ..., width), as it can be added to z: its mean over places where these are not z's, and nothing where it is of
+    other rows, which must not see one another."""
     if h.shape == z.shape:
         return h
+    if h.shape[0] != z.shape[0]:
+        return torch.zeros_like(z)
     mean = h.flatten(1, -2).mean(1) if h.dim() > 2 else h
-    if mean.shape[0] != z.shape[0]:
-        mean = mean.mean(0, keepdim=True)
     return mean.reshape(mean.shape[0], *(1,) * (z.dim() - 2), mean.shape[-1]).expand(z.shape)
