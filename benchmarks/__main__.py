@@ -8,12 +8,13 @@ from pathlib import Path
 
 import torch
 
-from benchmarks import combining, fleet, imports, mixed, step
+from benchmarks import combining, fleet, forms, imports, mixed, step
 from benchmarks.measure import Row, table
 
 PARTS = {
     "imports": imports.rows,
     "step": step.rows,
+    "forms": forms.rows,
     "fleet": fleet.rows,
     "mixed": mixed.rows,
     "combining": combining.rows,

@@ -54,12 +54,9 @@ class FourierFT(Method):
             self.spectrum = zeros((count,), site)
 
         def delta(self, out: int, into: int) -> Tensor:
-            """The update as cosines: few waves are two thin products, which no transform of the whole beats."""
-            at, along = self.spectrum.device, self.spectrum.dtype
-            down = 2 * torch.pi * torch.outer(self.columns, torch.arange(into, device=at)).to(along) / into
-            up = 2 * torch.pi * torch.outer(torch.arange(out, device=at), self.rows).to(along) / out
-            share = self.method.scale * self.spectrum / (out * into)
-            return (up.cos() * share) @ down.cos() - (up.sin() * share) @ down.sin()
+            """The update, (out, in)."""
+            spectrum = self.spectrum.new_zeros(out, into).index_put((self.rows, self.columns), self.spectrum)
+            return self.method.scale * torch.fft.ifft2(spectrum).real
 
         def weight(self, W: Tensor) -> Tensor:
             return W + self.delta(*W.shape)
