@@ -95,7 +95,7 @@ class Registry:
     def refresh(self) -> None:
         """To be called after any change of what is enabled or merged."""
         self.active = tuple(e for e in self.entries.values() if e.enabled and not e.merged)
-        self.relays = any(part.method.relays for entry in self.entries.values() for part in entry.parts)
+        self.relays = any(True for entry in self.entries.values() for part in entry.parts if part.method.relays)
         self.merged = tuple(e for e in self.entries.values() if e.merged)
 
 

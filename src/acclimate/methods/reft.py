@@ -25,8 +25,8 @@ __all__ = ["ReFT"]
 class ReFT(Method):
     """``rank`` directions of a module's output, at every place; ``Split`` gives it to some tokens alone.
 
-    >>> ReFT(rank=4)
-    ReFT(rank=4)
+    >>> ReFT(rank=2)
+    ReFT(rank=2)
     """
 
     rank: int = 4

@@ -25,8 +25,8 @@ __all__ = ["Rotation"]
 class Rotation(Method):
     """``block`` inputs are turned together, in ``rounds``.
 
-    >>> Rotation(block=4, rounds=2)
-    Rotation(block=4, rounds=2)
+    >>> Rotation(block=8, rounds=2)
+    Rotation(block=8, rounds=2)
     """
 
     block: int = 4
