@@ -282,7 +282,7 @@ def easy(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_run_adapts_and_keeps_the_adapter_beside_the_unadapted_score(workplace: Path, easy: None) -> None:
-    words = "run easy --model factory:tiny --train rows.csv --eval held-out.csv --out out --name mine --set rank=3"
+    words = "run easy --model factory:fixed --train rows.csv --eval held-out.csv --out out --name mine --set rank=3"
     result = call(*words.split(), "--json")
     assert result.exit_code == 0, result.stderr
     record = json.loads(result.stdout)
