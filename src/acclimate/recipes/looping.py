@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from typing import Any
 
-from torch import nn
-
 from acclimate.bench.experts import accuracy
+from acclimate.bench.experts import taught as teach
 from acclimate.bench.relearn import known, network
 from acclimate.compose import extract
-from acclimate.engine import Adapter, attach
-from acclimate.loops import finetune, predict
-from acclimate.losses import CrossEntropy
+from acclimate.engine import attach
+from acclimate.loops import predict
 from acclimate.methods import LoRA
-from acclimate.recipes.recipe import Finding, Together, written
+from acclimate.recipes.recipe import Finding, Sentence, written
+from acclimate.recipes.supervised import supervised
 from acclimate.rules import Gradient
+from acclimate.sites import At
 from acclimate.surgery import looped
 
 __all__ = ["relaxed_recursive"]
@@ -25,27 +24,13 @@ LAYERS = ("2", "4", "6")
 AT = tuple(f"{layer}.weight" for layer in LAYERS)
 
 
-@dataclass(frozen=True)
-class Relaxed:
-    """The layers made one in the model that is given, and the update of each depth as the adapter."""
-
-    layers: tuple[str, ...]
-    rank: int
-    block: int
-
-    def __call__(
-        self, model: nn.Module, adapters: Collection[Any], name: str = "relaxed", seed: int = 0, data: Any = None
-    ) -> Adapter:
-        shared = looped(model, self.layers, self.block)
-        was = {key: tensor.detach().clone() for key, tensor in model.state_dict().items()}
-        model.load_state_dict(shared.state_dict())
-        return extract(model, was, name, rank=self.rank)
-
-
 @written(papers=["Relaxed Recursive Transformers: Effective Parameter Sharing with Layer-wise LoRA"], needs=["train"])
-def relaxed_recursive(layers: tuple[str, ...] = LAYERS, rank: int = 8, block: int = 1, epochs: int = 3) -> Together:
-    """One block of layers run again and again, with a LoRA for each depth from what that left out (Bae et al., 2025)."""
-    return Together(Relaxed(tuple(layers), rank, block), CrossEntropy(), finetune(epochs=epochs), Gradient(lr=1e-3))
+def relaxed_recursive(classes: int | None = None, rank: int = 8, at: At = "all", epochs: int = 2) -> Sentence:
+    """A LoRA for each depth of a model whose layers are one, run again and again (Bae et al., 2025).
+
+    `acclimate.surgery.looped` makes the model, and `extract` from the original is where the LoRAs start.
+    """
+    return supervised({LoRA(rank=rank): at}, classes, epochs, Gradient())
 
 
 @relaxed_recursive.claim
@@ -69,9 +54,10 @@ def _exact_at_full_rank(seeds: Sequence[int], on: bool) -> Finding:
         scores[f"rank_{rank}"] = round(accuracy(again, test, "relaxed"), 1)
     taught = []
     for seed in seeds:
-        model = network()
-        relaxed_recursive.run(model, train=known("train"), seed=seed, progress=False)
-        taught.append(round(accuracy(model, test, "relaxed-recursive"), 1))
+        again = looped(whole, LAYERS)
+        start = extract(again, whole, "relaxed", rank=8)
+        teach(again, known("train"), seed, epochs=3, lr=1e-3)
+        taught.append(round(accuracy(again, test, start), 1))
     held = sum(p.numel() for p in whole.parameters())
     parameters = {"original": held, "looped_and_rank_8": held - 2 * (128 * 128 + 128) + 3 * (2 * 8 * 128)}
     return Finding(
