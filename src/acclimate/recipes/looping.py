@@ -25,7 +25,7 @@ AT = tuple(f"{layer}.weight" for layer in LAYERS)
 
 
 @written(papers=["Relaxed Recursive Transformers: Effective Parameter Sharing with Layer-wise LoRA"], needs=["train"])
-def relaxed_recursive(classes: int | None = None, rank: int = 8, at: At = "all", epochs: int = 2) -> Sentence:
+def relaxed_recursive(classes: int | None = None, rank: int = 8, at: At = ("q", "v"), epochs: int = 2) -> Sentence:
     """A LoRA for each depth of a model whose layers are one, run again and again (Bae et al., 2025).
 
     `acclimate.surgery.looped` makes the model, and `extract` from the original is where the LoRAs start.
