@@ -101,8 +101,8 @@ def _merged(model: nn.Module, made: Any, before: Tensor, said: str) -> bool:
 
 def test_most_random_trees_are_taken_and_many_merge_and_learn() -> None:
     """Without this the law above could hold because everything is refused."""
-    taken = [(model, made, said) for model, made, said in map(_composed, range(100)) if made is not None]
-    assert len(taken) > 60
+    taken = [(model, made, said) for model, made, said in map(_composed, range(60)) if made is not None]
+    assert len(taken) > 40
     assert sum(bool(made.parameters()) for _, made, _ in taken) >= 10
     with torch.no_grad():
         assert sum(_merged(model, made, model(BATCH), said) for model, made, said in taken) >= 10

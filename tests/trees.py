@@ -57,11 +57,15 @@ _PLACES = ["first.weight", "last.weight", "*weight", "conv.weight", "attention",
 def planted(model: nn.Module, seed: int, names: str = "abcd") -> list[str]:
     """Adapters of random methods at random sites, as if trained; their descriptions, for a failure to say."""
     draw = random.Random(seed)
-    pool = [m for name, m in METHODS.items() if name not in ("Head", "LAME")]
+    pool: dict[str, list[Any]] = {}
+    for name, method in METHODS.items():
+        if name not in ("Head", "LAME"):
+            pool.setdefault("weight" if method.kind == "weight" else "passing", []).append(method)
     said = []
     for name in names:
         while name not in acc.adapters(model):
-            method, at = draw.choice(pool), draw.choice(_PLACES)
+            kind = "weight" if draw.random() < 0.7 else "passing"  # whatever methods there come to be
+            method, at = draw.choice(pool[kind]), draw.choice(_PLACES)
             try:
                 shake(acc.attach(model, method, at=at, name=name, data=BATCH), seed=len(said))
             except (MethodError, SiteError):
@@ -76,7 +80,8 @@ def grow(draw: random.Random, names: str = "abcd", depth: int = 3) -> Any:
     children = [
         grow(draw, names, depth - 1) if depth > 1 and draw.random() < 0.4 else draw.choice(names) for _ in range(count)
     ]
-    node = draw.choice([Average, Parallel, Stack, Learned, Fuse, Route, Split, Nearest, Told])
+    steady = draw.random() < 0.5
+    node = draw.choice([Average, Parallel, Stack, Learned] if steady else [Fuse, Route, Split, Nearest, Told])
     settings: dict[str, Any] = {}
     if node is Average and draw.random() < 0.5:
         settings = {"weights": [draw.uniform(-1, 1) for _ in children]}
