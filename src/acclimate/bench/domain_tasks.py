@@ -3,11 +3,13 @@
 digits      MNIST, USPS                                   LeNet, from scratch            5000 rows each
             MNIST in colour, MNIST-M                      LeNet in colour, from scratch  4000 rows
 reviews     books, films, electronics, kitchens           a head on MiniLM's sentences   500 rows each, 12 pairs
+surf        amazon, caltech, dslr, webcam             two linear layers on histograms  157 to 1123 rows, 12 pairs
 bones       distal, middle, proximal phalanx: their age   a convnet on outlines          408 rows and fewer, 6 pairs
 
 LeCun, Bottou, Bengio, Haffner, "Gradient-Based Learning Applied to Document Recognition", 1998; Hull, "A Database for Handwritten
 Text Recognition Research", 1994; MNIST-M of Ganin, Lempitsky, "Unsupervised Domain Adaptation by Backpropagation", 2015; Blitzer,
-Dredze, Pereira, "Biographies, Bollywood, Boom-boxes and Blenders", 2007; Cao, Huang, Pietka, Gilsanz, "Digital Hand Atlas", in
+Dredze, Pereira, "Biographies, Bollywood, Boom-boxes and Blenders", 2007; SURF of Office-Caltech of Gong, Shi, Sha, Grauman,
+"Geodesic Flow Kernel for Unsupervised Domain Adaptation", 2012; Cao, Huang, Pietka, Gilsanz, "Digital Hand Atlas", in
 Dau et al., "The UCR Time Series Archive", 2019. The whole target is adapted on without labels, and scored.
 """
 
@@ -27,6 +29,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from acclimate.bench.minilm import encode_texts, minilm
+from acclimate.bench.on_arrays import domains
 
 __all__ = ["DomainTask", "LeNet", "domain_tasks"]
 
@@ -93,6 +96,7 @@ def domain_tasks(data: Path, small: bool = False) -> Iterator[DomainTask]:
     if not small:
         yield from _digits(data / "digits")
         yield from _reviews(data / "text" / "amazon")
+        yield from _surf(data)
     yield from _bones(data / "timeseries")
 
 
@@ -106,11 +110,11 @@ def _seeded(make: Callable[[], nn.Module]) -> Callable[[int], nn.Module]:
 
 
 def _pairs(
-    kind: str, domains: dict[str, Rows], make: Callable[[], nn.Module], epochs: int, images: bool = False
+    kind: str, found: dict[str, Rows], make: Callable[[], nn.Module], epochs: int, images: bool = False
 ) -> Iterator[DomainTask]:
-    for source, target in itertools.permutations(domains, 2):
+    for source, target in itertools.permutations(found, 2):
         name = f"{kind}, {source} to {target}"
-        yield DomainTask(name, _seeded(make), domains[source], domains[target], epochs, images)
+        yield DomainTask(name, _seeded(make), found[source], found[target], epochs, images)
 
 
 def _digits(folder: Path) -> Iterator[DomainTask]:
@@ -133,17 +137,25 @@ def _numbers(path: Path) -> Rows:
 def _reviews(folder: Path) -> Iterator[DomainTask]:
     names = ("books", "dvd", "electronics", "kitchen")
     texts = {name: [_texts(folder / f"{name}_{side}.review") for side in ("negative", "positive")] for name in names}
-    domains = {}
+    found = {}
     model, tokenizer = minilm()
     for name, (negative, positive) in texts.items():
         labels = torch.tensor([0] * len(negative) + [1] * len(positive))
-        domains[name] = (_sentences(model, tokenizer, negative + positive), labels)
-    yield from _pairs("reviews", domains, _head, 20)
+        found[name] = (_sentences(model, tokenizer, negative + positive), labels)
+    yield from _pairs("reviews", found, functools.partial(_head, 384, 2), 20)
 
 
-def _head() -> nn.Module:
-    model = nn.Sequential(nn.Linear(384, 64), nn.ReLU())
-    model.append(nn.Linear(64, 2))
+def _surf(data: Path) -> Iterator[DomainTask]:
+    found = {
+        name: (torch.from_numpy(rows).float(), torch.from_numpy(labels))
+        for name, (rows, labels) in domains(data).items()
+    }
+    yield from _pairs("surf", found, functools.partial(_head, 800, 10), 20)
+
+
+def _head(features: int, classes: int) -> nn.Module:
+    model = nn.Sequential(nn.Linear(features, 64), nn.ReLU())
+    model.append(nn.Linear(64, classes))
     model.acclimate_roles = {"2": "head"}  # type: ignore[assignment]
     return model
 
@@ -167,12 +179,12 @@ def _sentences(model: nn.Module, tokenizer: object, texts: list[str]) -> Tensor:
 
 
 def _bones(folder: Path) -> Iterator[DomainTask]:
-    domains = {}
+    found = {}
     for bone in BONES:
         parts = [
             np.load(folder / f"{bone}PhalanxOutlineAgeGroup_{part}.npy", allow_pickle=False)
             for part in ("TRAIN", "TEST")
         ]
         rows = torch.from_numpy(np.concatenate(parts)).float()
-        domains[bone.lower()] = (rows[:, None, 1:].contiguous(), rows[:, 0].long() - 1)
-    yield from _pairs("bones", domains, OutlineNet, 60)
+        found[bone.lower()] = (rows[:, None, 1:].contiguous(), rows[:, 0].long() - 1)
+    yield from _pairs("bones", found, OutlineNet, 60)

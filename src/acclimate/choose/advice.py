@@ -9,6 +9,7 @@ the share of answers that change, for nothing else can have been won.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -37,8 +38,9 @@ LEAST = 0.01
 class Advice:
     """``recipe`` is None where the model is best left alone, ``by`` the validators that picked.
 
-    ``expected`` is a gain in accuracy from -1 to 1, None where there is no source to tell it by; ``changed`` is the share of the
-    target's answers that the pick changes, which bounds it. ``costs`` are of all candidates that ran, ``refused`` says why others
+    ``expected`` is a gain in accuracy up to 1, None where there is no source to tell it by, or where what it tells is a loss, which
+    the validators do not believe (a reason says so); ``changed`` is the share of the target's answers that the pick changes, which
+    bounds it. ``costs`` are of all candidates that ran, ``refused`` says why others
     did not.
     """
 
@@ -85,10 +87,10 @@ def advise(
     trial = selection.pick(*known)
     changed = _changed(model, selection, trial, unlabelled(target, takes))
     recipe = None if changed < LEAST else trial.candidate
-    reasons = _reasons(selection, trial, known, refused, changed)
-    return Advice(
-        recipe, trial, _expected(selection, trial, changed), reasons, costs, refused, selection, tuple(known), changed
-    )
+    told = _told(selection, trial)
+    reasons = _reasons(selection, trial, known, refused, changed, told)
+    expected = None if told is None or told < 0 else min(changed, told)
+    return Advice(recipe, trial, expected, reasons, costs, refused, selection, tuple(known), changed)
 
 
 def fitting(
@@ -145,15 +147,20 @@ def _changed(model: nn.Module, selection: Selection, trial: Trial, rows: Any) ->
         return float((predict(model, rows).argmax(-1) != before).double().mean())
 
 
-def _expected(selection: Selection, trial: Trial, changed: float) -> float | None:
+def _told(selection: Selection, trial: Trial) -> float | None:
+    """What confidence on the source says the pick gains; none where there is no source, or confidence that is not finite."""
     start, name = selection.trials[0], "ThresholdedConfidence"
-    if name not in start.scores:
-        return None
-    return max(-changed, min(changed, trial.scores[name] - start.scores[name]))
+    gain = trial.scores[name] - start.scores[name] if name in start.scores else math.nan
+    return gain if math.isfinite(gain) else None
 
 
 def _reasons(
-    selection: Selection, trial: Trial, by: Sequence[str], refused: Mapping[str, str], changed: float
+    selection: Selection,
+    trial: Trial,
+    by: Sequence[str],
+    refused: Mapping[str, str],
+    changed: float,
+    told: float | None,
 ) -> tuple[str, ...]:
     start = selection.trials[0]
     tried = len({each.candidate for each in selection.trials} - {start.candidate})
@@ -166,5 +173,9 @@ def _reasons(
         )
     worth = "" if changed >= LEAST else f", and fewer than {LEAST:.0%} are not worth an adapter"
     few = [] if trial is start else [f"it changes {changed:.1%} of the answers{worth}"]
+    if changed >= LEAST and told is not None and told < 0:
+        few.append(
+            f"confidence on the source expects {100 * told:+.1f} points of it, against the rankings: label some rows"
+        )
     ended = [f"{each.candidate} ended early: {each.why}" for each in selection.trials if each.why]
     return (first, *few, *ended, *(f"{name} was left out: {why}" for name, why in refused.items()))
