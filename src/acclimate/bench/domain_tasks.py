@@ -72,6 +72,21 @@ class LeNet(nn.Module):
         return self.classifier(F.relu(self.hidden(x.flatten(1))))
 
 
+class TwoLayers(nn.Module):
+    """Two linear layers on given features."""
+
+    acclimate_roles: ClassVar[dict[str, str]] = {"classifier": "head"}
+
+    def __init__(self, features: int, classes: int, width: int = 64) -> None:
+        super().__init__()
+        self.hidden = nn.Linear(features, width)
+        self.classifier = nn.Linear(width, classes)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """x (rows, features)."""
+        return self.classifier(F.relu(self.hidden(x)))
+
+
 class OutlineNet(nn.Module):
     """Three convolutions along an outline and the mean over it."""
 
@@ -142,7 +157,7 @@ def _reviews(folder: Path) -> Iterator[DomainTask]:
     for name, (negative, positive) in texts.items():
         labels = torch.tensor([0] * len(negative) + [1] * len(positive))
         found[name] = (_sentences(model, tokenizer, negative + positive), labels)
-    yield from _pairs("reviews", found, functools.partial(_head, 384, 2), 20)
+    yield from _pairs("reviews", found, functools.partial(TwoLayers, 384, 2), 20)
 
 
 def _surf(data: Path) -> Iterator[DomainTask]:
@@ -150,14 +165,7 @@ def _surf(data: Path) -> Iterator[DomainTask]:
         name: (torch.from_numpy(rows).float(), torch.from_numpy(labels))
         for name, (rows, labels) in domains(data).items()
     }
-    yield from _pairs("surf", found, functools.partial(_head, 800, 10), 20)
-
-
-def _head(features: int, classes: int) -> nn.Module:
-    model = nn.Sequential(nn.Linear(features, 64), nn.ReLU())
-    model.append(nn.Linear(64, classes))
-    model.acclimate_roles = {"2": "head"}  # type: ignore[assignment]
-    return model
+    yield from _pairs("surf", found, functools.partial(TwoLayers, 800, 10), 20)
 
 
 def _texts(path: Path) -> list[str]:

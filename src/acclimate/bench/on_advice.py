@@ -31,12 +31,13 @@ OPTIONS = ("small",)
 """What `acclimate bench` may ask beside the folder: the bones alone."""
 HAVE = ({"target", "source"}, {"target"})
 BATCH, LR, NEAR = 64, 1e-3, 1.0
+VERDICTS = ("gain", "harm", "rightly refused", "wrongly refused", "nothing fits")
 PROTOCOL = (
-    "accuracy in percent on the whole target, seed 0. A model is taught on the source's labels first; then advice is asked about it, "
-    "with source and target or with the target alone, of `acclimate advise`'s own candidates at their defaults. `best` is the "
+    "accuracy in percent on the whole target, seed 0. A model is taught on the source's labels first; then advice is asked about "
+    "it, with source and target or with the target alone, of `acclimate advise`'s own candidates at their defaults. `best` is the "
     "best of all moments of all candidates and the model as it came, which only labels find; `best end` is the best end of a run. "
-    f"`near` is a pick not more than {NEAR:g} point below the best end; a refusal is right where no end is more than {NEAR:g} point above the "
-    "model as it came. Pairs of a domain with itself are halves of it, in which nothing has changed"
+    f"`near` is a pick not more than {NEAR:g} point below the best end; a refusal is right where no end is more than {NEAR:g} "
+    "point above the model as it came. Pairs of a domain with itself are halves of it, in which nothing has changed"
 )
 
 
@@ -84,6 +85,8 @@ def _advised(task: DomainTask, model: nn.Module, have: set[str]) -> dict[str, An
     best = max(ends, key=lambda name: ends[name])
     points = {"as it came": report.unadapted, "picked": picked, "best end": ends[best], "best": report.oracle}
     short = 100 * (ends[best] - picked)
+    tried = len(ends) > 1
+    verdict = _verdict(advice.recipe, 100 * (ends[best] - report.unadapted), 100 * (picked - report.unadapted))
     return {
         "pair": task.name,
         "have": ", ".join(sorted(have, reverse=True)),
@@ -91,8 +94,8 @@ def _advised(task: DomainTask, model: nn.Module, have: set[str]) -> dict[str, An
         "expected": None if advice.expected is None else round(100 * advice.expected, 1),
         "advice": advice.recipe or "leave it alone",
         "best way": best,
-        "near": short <= NEAR,
-        "verdict": _verdict(advice.recipe, 100 * (ends[best] - report.unadapted), 100 * (picked - report.unadapted)),
+        "near": short <= NEAR and tried,
+        "verdict": verdict if tried else "nothing fits",
         "protocol": task.name.partition(",")[0],
     }
 
@@ -114,7 +117,7 @@ def _counts(rows: Sequence[dict[str, Any]]) -> Iterator[dict[str, Any]]:
             "pairs": len(group),
             **{name: round(mean(row[name] for row in group), 1) for name in names},
             "near": sum(row["near"] for row in group),
-            **{name: counted[name] for name in ("gain", "harm", "rightly refused", "wrongly refused")},
+            **{name: counted[name] for name in VERDICTS},
             "worst": round(min(row["picked"] - row["as it came"] for row in group), 1),
             "protocol": "all pairs",
         }

@@ -165,7 +165,9 @@ def _reasons(
     start = selection.trials[0]
     tried = len({each.candidate for each in selection.trials} - {start.candidate})
     moved = ", ".join(f"{name} {start.scores[name]:.3f} to {trial.scores[name]:.3f}" for name in by)
-    if trial is start:
+    if not tried:
+        first = "nothing of what was asked about can be taught on this model and data"
+    elif trial is start:
         first = f"{' and '.join(by)} rank the model as it came above all {tried} that were tried"
     else:
         first = (
