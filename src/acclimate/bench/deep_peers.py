@@ -1,28 +1,34 @@
-"""The same deep methods as skada and pytorch-adapt have them, where they are installed, and ours at equal settings.
-
-One network, Adam at 1e-3 without a schedule, batches of 64 rows a domain in float32, each method's own default weights.
-"""
+"""The same deep methods as skada and pytorch-adapt have them, where they are installed, and ours at equal settings."""
 
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Callable, Mapping
+import time
+from collections.abc import Callable, Mapping, Sequence
+from statistics import mean, median
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from acclimate.bench.domain_tasks import DomainTask
 from acclimate.data import Batches
 from acclimate.engine import attach
-from acclimate.loops import domain_pair, finetune, fit
+from acclimate.loops import domain_pair, evaluate, finetune, fit
 from acclimate.losses import CORAL, MMD, ClassConfusion, CrossEntropy, Loss, NuclearNorm, OnTarget
 from acclimate.methods import Full
 from acclimate.rules import Gradient
 
-__all__ = ["LIBRARIES", "OURS", "taught_by"]
+__all__ = ["AT_EQUAL_SETTINGS", "LIBRARIES", "OURS", "beside_peers", "taught_by"]
 
 Rows = tuple[Tensor, Tensor]
 LR, BATCH = 1e-3, 64
+
+AT_EQUAL_SETTINGS = (
+    "accuracy in percent on the whole target at the end, mean over the seeds, and processor seconds of teaching, the median, one "
+    "library after the other in each seed. One network and the same settings for all: Adam at 1e-3 without a schedule, batches of "
+    "64 rows a domain in float32, each method's own default weight. A library that is not installed has no column"
+)
 
 OURS: Mapping[str, Loss | None] = {
     "source only": None,
@@ -34,8 +40,30 @@ OURS: Mapping[str, Loss | None] = {
 SKADA = {"source only": "SourceOnly", "CORAL": "DeepCoral", "MMD": "DAN", "MCC": "MCC"}
 
 
+def beside_peers(task: DomainTask, seeds: Sequence[int], say: Callable[[str], None]) -> list[dict[str, Any]]:
+    """A row for each method: accuracy and processor seconds of each library, taken by turns."""
+    rows = []
+    for name in OURS:
+        found: dict[str, list[tuple[float, float]]] = {library: [] for library in LIBRARIES}
+        for seed in seeds:
+            for library, runs in found.items():
+                model = task.make(seed)
+                began = time.process_time()
+                if taught_by(library, name, model, task.source, task.target[0], task.epochs, seed):
+                    runs.append((time.process_time() - began, 100 * (evaluate(model, task.target).accuracy or 0.0)))
+                    say(f"{task.name}, {name}, {library}, seed {seed}: {runs[-1][1]:.1f} % in {runs[-1][0]:.1f} s")
+        row: dict[str, Any] = {"method": name}
+        for library, runs in found.items():
+            row |= {
+                library: round(mean(right for _, right in runs), 1) if runs else None,
+                f"seconds {library}": round(median(seconds for seconds, _ in runs), 1) if runs else None,
+            }
+        rows.append(row)
+    return rows
+
+
 def taught_by(library: str, name: str, model: nn.Module, source: Rows, target: Tensor, epochs: int, seed: int) -> bool:
-    """Teach ``model`` in place, a network whose last two layers are ``hidden`` and ``classifier``. False: the library has no such."""
+    """Teach ``model`` in place, whose last two layers are ``hidden`` and ``classifier``. False: the library has no such method."""
     return LIBRARIES[library](name, model, source, target, epochs, seed)
 
 
@@ -105,7 +133,7 @@ def _pytorch_adapt(name: str, model: nn.Module, source: Rows, target: Tensor, ep
 
 
 def _order(count: int, draw: torch.Generator) -> tuple[Tensor, ...]:
-    return torch.randperm(count, generator=draw).split(BATCH)
+    return torch.split(torch.randperm(count, generator=draw), BATCH)
 
 
 class _Features(nn.Module):
@@ -115,7 +143,8 @@ class _Features(nn.Module):
         super().__init__()
         self.model = model
         self.heard: list[Tensor] = []
-        model.classifier.register_forward_pre_hook(lambda module, inputs: self.heard.append(inputs[0]))
+        last = model.get_submodule("classifier")
+        last.register_forward_pre_hook(lambda module, inputs: self.heard.append(inputs[0]))
 
     def forward(self, x: Tensor) -> Tensor:
         self.model(x)

@@ -60,7 +60,8 @@ def _tasks(data: Path, small: bool) -> Iterator[DomainTask]:
         if start not in seen:
             seen.add(start)
             order = torch.randperm(len(task.source[1]), generator=torch.Generator().manual_seed(0))
-            one, other = (tuple(part[half] for part in task.source) for half in order.chunk(2))
+            rows, labels = task.source
+            one, other = ((rows[half], labels[half]) for half in order.chunk(2))
             yield replace(task, name=f"{start} to itself", source=one, target=other)
         yield task
 

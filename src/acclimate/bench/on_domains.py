@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import importlib
+import itertools
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from statistics import mean
 from typing import Any
 
+from acclimate.bench.deep_peers import AT_EQUAL_SETTINGS, beside_peers
 from acclimate.bench.domain_tasks import DomainTask, domain_tasks
 from acclimate.choose import Report, Selection, select
 from acclimate.choose.advice import TOGETHER, fitting
@@ -17,8 +19,8 @@ from acclimate.data import Batches
 
 __all__ = ["OPTIONS", "PROTOCOL", "measure", "tried", "ways"]
 
-OPTIONS = ("small",)
-"""What `acclimate bench` may ask beside the folder: the bones alone, one seed, few methods."""
+OPTIONS = ("small", "cost")
+"""What `acclimate bench` may ask beside the folder: the bones alone, one seed, few methods; the peers beside us on digits."""
 SEEDS = (0, 1, 2)
 SHARE, MOMENTS, BATCH = 0.1, 4, 64
 WAYS = ("self-ensembling", "mcc", "bnm", "coral", "dann", "mcd", "afn")
@@ -47,10 +49,19 @@ def ways(task: DomainTask, small: bool = False) -> dict[str, Any]:
 
 
 def measure(
-    data: Path, small: bool = False, seeds: Sequence[int] = SEEDS, say: Callable[[str], None] = print
+    data: Path,
+    small: bool = False,
+    cost: bool = False,
+    seeds: Sequence[int] = SEEDS,
+    say: Callable[[str], None] = print,
 ) -> list[dict[str, Any]]:
-    """For each pair a row a way, and a row for each who picks."""
+    """For each pair a row a way, and a row for each who picks; or, of ``cost``, a row a method that the peers have too."""
     rows = []
+    if cost:
+        for task in itertools.islice(domain_tasks(data), 2):
+            found = beside_peers(task, seeds[:1] if small else seeds, say)
+            rows += [{**row, "protocol": f"{task.name}, {task.epochs} epochs; {AT_EQUAL_SETTINGS}"} for row in found]
+        return rows
     for task in domain_tasks(data, small):
         of_task = tried(task, ways(task, small), seeds[:1] if small else seeds, say)
         rows += [{**row, "protocol": f"{task.name}, {task.epochs} epochs"} for row in of_task]
