@@ -4,6 +4,7 @@ from acclimate.methods.absorbed import Absorbed
 from acclimate.methods.adalora import AdaLoRA
 from acclimate.methods.adapter_bias import AdapterBias
 from acclimate.methods.affine import Affine, Scale
+from acclimate.methods.batch_prior import BatchPrior
 from acclimate.methods.beneath import BeneathNorm
 from acclimate.methods.blocked import GraLoRA
 from acclimate.methods.bone import Bone
@@ -36,6 +37,7 @@ from acclimate.methods.followed import FollowedStatistics
 from acclimate.methods.fourier import FourierFT
 from acclimate.methods.full import Full
 from acclimate.methods.gathered import Gathered
+from acclimate.methods.gathered_statistics import GatheredStatistics
 from acclimate.methods.glora import GLoRA
 from acclimate.methods.granular import GranularBottleneck
 from acclimate.methods.hadamard import Hadamard
@@ -127,6 +129,7 @@ __all__ = [
     "AdapterBias",
     "Affine",
     "BDLoRA",
+    "BatchPrior",
     "BatchStatistics",
     "BeneathNorm",
     "BoRA",
@@ -162,6 +165,7 @@ __all__ = [
     "GLoRA",
     "GatedPrompt",
     "Gathered",
+    "GatheredStatistics",
     "GraLoRA",
     "GranularBottleneck",
     "Hadamard",

@@ -1,0 +1,149 @@
+"""Norm statistics gathered over all rows since conditions last changed, and over those of the batch at hand.
+
+    mu = (n_0 mu_source + sum_{rows since the change} x) / (n_0 + n),    var likewise;    n = 0 where conditions change
+
+Batches whose classes come in runs are mixed over time, and batches of mixed classes are known better the more there are. Whether
+conditions have changed is asked of what enters the first norm, for classes move the deep features, and leave that almost where it
+was. With m, s of the batch, mu, sigma of what was gathered, and m', s' of the batch before,
+
+    d^2 = mean_c [ (m_c - mu_c)^2 + (s_c - sigma_c)^2 - noise_c ] / sigma_c^2,     noise: variance of the rows' means / rows
+
+they have where d is more than a ``jump`` times what it usually is, and where it is more than that of the batch before: conditions
+drift. What comes in runs lies off as well, each time on another side, and soon it is usual. Nothing below ``least`` is a change.
+After Schneider, Rusak, Eck, Bringmann, Brendel, Bethge, "Improving robustness against common corruptions by covariate shift
+adaptation", 2020 (the source as n_0 rows); the gathering and the changes have no paper.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from acclimate.engine import AdapterModule, MethodError
+from acclimate.engine.glimpse import Glimpse
+from acclimate.engine.relay import handed
+from acclimate.methods.statistics import Statistics, StatisticsModule
+from acclimate.sites import Site
+
+__all__ = ["GatheredStatistics"]
+
+_NEARER, _FORGOT = 0.75, 0.2
+"""Of the distance to what was gathered, the batch before may lie at this share where conditions drift; what a batch brings to what
+is usual."""
+
+
+class GatheredStatistics(Statistics):
+    """``prior`` is n_0 in rows, ``most`` the rows after which older ones count less, ``least`` is in deviations.
+
+    >>> GatheredStatistics().prior
+    8.0
+    """
+
+    prior: float = 8.0
+    most: float = 400.0
+    jump: float = 2.5
+    least: float = 0.15
+
+    relays: ClassVar[bool] = True
+    exceptions = {
+        "identity": "it has no parameters: attached, it normalises by what it has gathered and the batch",
+        "checkpointing": "its norms are told by the first one whether conditions changed, which a block alone is not",
+    }
+
+    def __post_init__(self) -> None:
+        for name in ("prior", "most", "jump", "least"):
+            if not getattr(self, name) > 0:
+                raise MethodError(f"{name}={getattr(self, name)} cannot work: it must be above 0")
+
+    def make(self, sites: Sequence[Site], look: Glimpse | None) -> list[AdapterModule]:
+        modules = super().make(sites, look)
+        for module in modules:
+            module.__dict__["first"] = modules[0]  # it belongs to its own site, and is no part of this one
+        return modules
+
+    class Module(StatisticsModule):
+        method: GatheredStatistics
+        first: GatheredStatistics.Module
+        square: Tensor
+        rows: Tensor
+        changed: Tensor
+        last: Tensor
+        usual: Tensor
+
+        def build(self, site: Site) -> None:
+            super().build(site)
+            self.register_buffer("mean", torch.zeros_like(self.centre))
+            self.register_buffer("square", torch.zeros_like(self.centre))
+            self.register_buffer("rows", torch.zeros(()))
+            self.register_buffer("changed", torch.ones(()))
+            self.register_buffer("last", torch.stack([self.centre, self.deviation]))  # of the batch before
+            self.register_buffer("usual", torch.zeros(()))  # square of the distance
+
+        def input(self, x: Tensor) -> Tensor:
+            told = handed(self).setdefault("changed", {})
+            if self.turn == 0:
+                told[0] = self._changes(x)
+            elif 0 not in told:
+                raise MethodError(
+                    f"{self.method} asks its first norm whether conditions changed, and another one ran before it: "
+                    "name the norms in the order in which they run"
+                )
+            mean, square, rows = self._gathered(x, told[0])
+            share = self.method.prior / (self.method.prior + rows)
+            var = (1 - share) * (square - mean**2).clamp_min(0) + share * (self.deviation**2 - self.eps)
+            factor = self.deviation * (var + self.eps).rsqrt()
+            return self.scaled(x, factor, self.centre - ((1 - share) * mean + share * self.centre) * factor)
+
+        def observe(self, x: Tensor, y: Tensor, feedback: Tensor | None = None) -> None:
+            if feedback is not None:
+                return
+            if self.turn == 0:
+                self.changed.copy_(self._changes(x))
+                if self.rows > 0 and len(x) > 1:
+                    lies = torch.minimum(self._distance(x)[0].clamp_min(0), self._bound())
+                    self.usual.lerp_(lies, _FORGOT)
+            gathered = self._gathered(x, self.first.changed)
+            self.last.copy_(_moments(x))
+            for buffer, value in zip((self.mean, self.square, self.rows), gathered, strict=True):
+                buffer.copy_(value)
+
+        def _gathered(self, x: Tensor, changed: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+            """Means of x and of its square, and over how many rows, once these have come."""
+            axes = [axis for axis in range(x.dim()) if axis != 1]
+            before = self.rows * (1 - changed)
+            share = len(x) / (before + len(x))
+            mean, square = (part.mean(axes).to(self.mean) for part in (x, x.square()))
+            rows = (before + len(x)).clamp_max(self.method.most)
+            return self.mean.lerp(mean, share), self.square.lerp(square, share), rows
+
+        def _changes(self, x: Tensor) -> Tensor:
+            """1 where nothing is gathered yet, or these rows lie elsewhere; 0 where they may be more of the same."""
+            if len(x) < 2:
+                return (self.rows == 0).to(self.rows)
+            lies, before = self._distance(x)
+            drifts = (lies > self.method.least**2) & (before < _NEARER**2 * lies)
+            return ((self.rows == 0) | (lies > self._bound()) | drifts).to(self.rows)
+
+        def _bound(self) -> Tensor:
+            """The square of the distance at which conditions have changed."""
+            return (self.usual * self.method.jump**2).clamp_min(self.method.least**2)
+
+        def _distance(self, x: Tensor) -> tuple[Tensor, Tensor]:
+            """The squares of how far these rows lie from what was gathered, and from the batch before."""
+            each = x.flatten(2).mean(2) if x.dim() > 2 else x
+            here, noise = _moments(x), each.var(0) / len(x)
+            gathered = torch.stack([self.mean, (self.square - self.mean**2).clamp_min(self.eps).sqrt()])
+            lies, before = (
+                (((here - there).square().sum(0) - times * noise) / gathered[1] ** 2).mean()
+                for there, times in ((gathered, 1), (self.last, 2))
+            )
+            return lies, before
+
+
+def _moments(x: Tensor) -> Tensor:
+    """Mean and deviation of each channel, (2, channels)."""
+    var, mean = torch.var_mean(x, [axis for axis in range(x.dim()) if axis != 1], correction=0)
+    return torch.stack([mean, var.sqrt()])
