@@ -1,0 +1,165 @@
+"""Rows go to the experts of their domain, losses of routes are their formulas, and a stream begins where a warm start ended."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from acclimate.engine import Adapter, MethodError, attach
+from acclimate.loops import Adaptation, LoopError, fit, many_domains, routed_domains, stream
+from acclimate.losses import CrossEntropy, DomainExpertInformation, Entropy, JudgedDomain, LossError, Routed, Seen
+from acclimate.methods import Bottleneck, DomainExperts, LoRA
+from acclimate.methods.domain_experts import Routing
+from acclimate.methods.given import given
+from acclimate.players import WarmStart
+from acclimate.rules import Gradient
+
+DOMAIN = torch.tensor([0, 2, 1, 1, 2, 0])
+SYNERGY = CrossEntropy() + 0.1 * DomainExpertInformation() + JudgedDomain()
+
+
+def routed(method: DomainExperts) -> tuple[nn.Module, Adapter, Any, Tensor]:
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Conv2d(2, 5, 3))
+    adapter = attach(model, method, at="0", name="experts")
+    with torch.no_grad():
+        for parameter in adapter.parameters():
+            parameter.add_(torch.randn_like(parameter) / 2)
+    ((_, module),) = adapter.modules()
+    module.judge.data *= 4
+    return model, adapter, module, torch.randn(6, 2, 5, 5) * torch.arange(6).view(6, 1, 1, 1)
+
+
+@pytest.mark.parametrize("top", [1, 2, 4])
+@pytest.mark.parametrize("told", [True, False])
+def test_a_row_passes_the_largest_experts_of_its_domain(top: int, told: bool) -> None:
+    model, adapter, module, x = routed(DomainExperts(width=2, top=top, domains=3, activation="tanh"))
+    adapter.disable()
+    y = model(x).movedim(1, -1)
+    adapter.enable()
+    routes: list[Routing] = []
+    with given(routes=routes, **({"domain": DOMAIN} if told else {})):
+        found = model(x)
+    expected, domains = [], []
+    for row, said in zip(y, DOMAIN.tolist(), strict=True):
+        p, s = row.flatten(0, 1).mean(0), row.flatten(0, 1).var(0, correction=0).add(1e-6).sqrt()
+        domain = said if told else int((module.judge @ torch.cat([p, s]) + module.judge_bias).argmax())
+        scores = module.router[domain] @ p
+        order = scores.argsort(descending=True)[:top].tolist()
+        total = sum(math.exp(scores[i]) for i in order)
+        made = row + module.up_bias
+        for i in order:
+            own = slice(2 * i, 2 * i + 2)
+            middle = torch.tanh(row @ module.down[own].T + module.down_bias[own])
+            made = made + math.exp(scores[i]) / total * middle @ module.up[:, own].T
+        expected.append(made)
+        domains.append(domain)
+    torch.testing.assert_close(found.movedim(1, -1), torch.stack(expected))
+    ((shares, judged, chosen),) = routes
+    assert told or judged.argmax(1).tolist() == domains
+    assert len(set(domains)) > 1
+    torch.testing.assert_close(shares.sum(1), torch.ones(6))
+    assert (chosen > 0).sum(1).tolist() == [top] * 6
+
+
+def test_one_expert_is_a_bottleneck() -> None:
+    model, adapter, module, x = routed(DomainExperts(width=3, experts=1, top=1))
+    found = model(x)
+    adapter.disable()
+    plain = attach(model, Bottleneck(width=3), at="0", name="plain")
+    with torch.no_grad():
+        for name, parameter in plain.named_parameters():
+            parameter.copy_(getattr(module, name.rpartition("/")[2]))
+    torch.testing.assert_close(model(x), found)
+
+
+def test_answers_teach_routers_and_experts_and_not_the_judge() -> None:
+    model, _, module, x = routed(DomainExperts(width=2))
+    model(x).square().sum().backward()
+    assert all(each.grad is not None and each.grad.any() for each in (module.router, module.down, module.up))
+    assert module.judge.grad is None and module.judge_bias.grad is None
+
+
+def test_what_cannot_be_is_refused() -> None:
+    with pytest.raises(MethodError, match="top=5"):
+        DomainExperts(top=5)
+    model, _, _, x = routed(DomainExperts(width=2, domains=3))
+    with pytest.raises(MethodError, match="say it of each row"), given(domain=DOMAIN[:2]):
+        model(x)
+    with pytest.raises(MethodError, match="from 0 to 2"), given(domain=3):
+        model(x)
+
+
+def shares_of(seed: int) -> Routed:
+    torch.manual_seed(seed)
+    shares, judged = [torch.randn(6, 4).softmax(1) for _ in range(2)], [torch.randn(6, 3) for _ in range(2)]
+    return Routed(None, None, torch.zeros(6, 2), domain=DOMAIN, shares=shares, judged=judged)
+
+
+def test_information_is_that_of_the_joint_probabilities() -> None:
+    seen, expected = shares_of(0), []
+    for shares in seen.shares:
+        joint = torch.stack([shares[domain == DOMAIN].mean(0) for domain in range(3)]) / 3
+        apart = joint.sum(0, keepdim=True) * joint.sum(1, keepdim=True)
+        expected.append((joint * (joint / apart).log()).sum())
+    torch.testing.assert_close(DomainExpertInformation()(seen), -sum(expected) / 2)
+
+
+def test_judges_are_taught_by_cross_entropy_and_weights_count() -> None:
+    seen = shares_of(1)
+    torch.testing.assert_close(JudgedDomain()(seen), sum(F.cross_entropy(each, DOMAIN) for each in seen.judged) / 2)
+    seen.weigh(torch.eye(6)[2] * 6)
+    torch.testing.assert_close(
+        JudgedDomain()(seen), sum(F.cross_entropy(each[2:3], DOMAIN[2:3]) for each in seen.judged) / 2
+    )
+    with pytest.raises(LossError, match="routed_domains"):
+        JudgedDomain()(Seen(None, None, torch.zeros(1, 2)))
+
+
+def taught(method: Any, loop: Any, loss: Any) -> tuple[nn.Module, Adapter]:
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(4, 6), nn.Tanh(), nn.Linear(6, 3))
+    adapter = attach(model, method, at="0" if isinstance(method, DomainExperts) else "0.weight", name="warm")
+    data = {name: (torch.randn(24, 4) + shift, torch.arange(24) % 3) for name, shift in {"one": 0, "two": 3}.items()}
+    fit(model, data, loss, loop, Gradient(lr=3e-2), progress=False)
+    return model, adapter
+
+
+def test_domains_come_apart_and_a_stream_begins_there_to_the_bit() -> None:
+    method = DomainExperts(width=2, domains=2, top=1)
+    model, adapter = taught(method, routed_domains(epochs=30), SYNERGY)
+    routes: list[Routing] = []
+    with torch.no_grad(), given(routes=routes):
+        model(torch.cat([torch.randn(40, 4), torch.randn(40, 4) + 3]))
+    judged = routes[0].judged.argmax(1)
+    assert (judged[:40] == 0).float().mean() > 0.9 and (judged[40:] == 1).float().mean() > 0.9
+    warm = {name: tensor.detach().clone() for name, tensor in adapter.tensors().items()}
+    adapter.detach()
+    rule = Gradient(lr=1e-2, optimiser="adam", schedule="constant", warmup=0)
+    row = Adaptation({method: "0"}, Entropy(), rule, (WarmStart(warm),))
+    batches = torch.randn(3, 16, 4, generator=torch.Generator().manual_seed(1))
+    with stream(model, row, guard=False) as live:
+        assert all(torch.equal(tensor, warm[name]) for name, tensor in live.adapter.tensors().items())
+        first = [live(batch) for batch in batches]
+        moved = {name for name, tensor in live.adapter.tensors().items() if not torch.equal(tensor, warm[name])}
+        assert {name.rpartition("/")[2] for name in moved} >= {"down", "up"}
+        assert not any("judge" in name for name in moved)
+        live.reset()
+        assert all(torch.equal(live(batch), before) for batch, before in zip(batches, first, strict=True))
+
+
+def test_a_warm_start_of_another_shape_or_a_model_that_does_not_route_is_refused() -> None:
+    layer = nn.Linear(2, 2)
+    with pytest.raises(ValueError, match="nothing for 0/weight"):
+        WarmStart({}).begin(layer, [("0.weight", layer.weight)])
+    with pytest.raises(ValueError, match=r"a tensor \(1,\)"):
+        WarmStart({"0/weight": torch.ones(1)}).begin(layer, [("0.weight", layer.weight)])
+    with pytest.raises(LoopError, match="attach DomainExperts"):
+        taught(LoRA(rank=1), routed_domains(), CrossEntropy())
+    with pytest.raises(LoopError, match="routes"):
+        taught(DomainExperts(width=2, domains=2), many_domains(), SYNERGY)
