@@ -1,6 +1,6 @@
 """Several labelled domains for a model that chooses experts by the domain: losses are shown what each site chose.
 
-Losses of `acclimate.losses.routes` read it; the model has `DomainExperts`.
+`DomainExpertInformation` reads it; the model has `DomainExperts`.
 """
 
 from __future__ import annotations
@@ -36,4 +36,4 @@ class routed_domains(many_domains):
                 "routed_domains shows what experts each domain chose, and nothing in the model chooses: attach DomainExperts, or "
                 "use many_domains"
             )
-        return Routed(**vars(seen), shares=[each.shares for each in routes], judged=[each.judged for each in routes])
+        return Routed(**vars(seen), shares=[each.shares for each in routes])

@@ -68,7 +68,7 @@ from acclimate.losses.pull_to_start import PullToStart
 from acclimate.losses.reconstruction import Reconstruction
 from acclimate.losses.risk_slopes import RiskSlopes
 from acclimate.losses.risk_spread import RiskQuantile, RiskVariance
-from acclimate.losses.routes import DomainExpertInformation, JudgedDomain, Routed
+from acclimate.losses.routes import DomainExpertInformation, Routed
 from acclimate.losses.self_taught import SelfTaught
 from acclimate.losses.sharpened_label import SharpenedLabel
 from acclimate.losses.sinkhorn import coupling
@@ -88,7 +88,7 @@ __all__ = [
     "DomainsAdversarial", "Entropy", "EntropyAdversarial", "FeatureDistance", "FeatureNorm", "FeatureVariance",
     "FlippedConsistency", "FooledDiscriminator", "FreeEnergyAlignment", "GateConcentration", "GateInformation",
     "GatePrior", "GeneralisedCrossEntropy", "GradientVariance", "InformationMaximisation", "InvariantRisk",
-    "JointMMD", "JointTransport", "JudgedDomain", "LikelihoodRatio", "LocalCrossEntropy", "LogitAdjusted", "LogitSquares",
+    "JointMMD", "JointTransport", "LikelihoodRatio", "LocalCrossEntropy", "LogitAdjusted", "LogitSquares",
     "Loss", "LossError", "MarginDisparity", "MarginalEntropy", "MeanSquares", "MomentDistance", "NodeMatching",
     "NuclearNorm", "OnTarget", "OutputEnergy", "OverPairs", "PartAdversarial", "PatchContrast", "Penalty",
     "Pinball", "PriorEntropy", "PrototypeContrast", "PseudoLabel", "PullToStart", "Reconstruction",

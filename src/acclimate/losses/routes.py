@@ -1,11 +1,10 @@
-"""What is asked of sites that choose experts by the domain: that domains have experts of their own, and that they are told apart.
+"""What is asked of sites that choose experts by the domain: that domains have experts of their own.
 
-    DomainExpertInformation    - I(d; m) = mean_d sum_m p(m|d) log p(m) / p(m|d),    p(m|d): the mean share of m over the rows of d
-    JudgedDomain               - mean_x log q_d(x)                                    q: what the site's judge says of the domain
+    - I(d; m) = mean_d sum_m p(m|d) log p(m) / p(m|d)        p(m|d): the mean share of expert m over the rows of domain d
 
-p(m) is the mean of p(m|d), so that each domain counts alike. Both are means over sites, and read what `routed_domains` gives.
+p(m) is the mean of p(m|d), so that each domain counts alike. It is the mean over sites, of what `routed_domains` gives.
 
-Lee, Yoon, Hwang, "BECoTTA: Input-dependent Online Blending of Experts for Continual Test-time Adaptation", 2024 (the first times
+Lee, Yoon, Hwang, "BECoTTA: Input-dependent Online Blending of Experts for Continual Test-time Adaptation", 2024 (there times
 .0005, in the code that was published). That code scales the summed scores of all experts to lie from 0 to 1 and takes them for the
 joint probability, and the softmax of their sums for the marginal ones; no gradient comes through them.
 """
@@ -19,22 +18,19 @@ from typing import ClassVar
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from acclimate.losses.domains import Domains, each_domain
 from acclimate.losses.gates import GateInformation
 from acclimate.losses.loss import Loss, LossError, Seen
 
-__all__ = ["DomainExpertInformation", "JudgedDomain", "Routed"]
+__all__ = ["DomainExpertInformation", "Routed"]
 
 
 @dataclass
 class Routed(Domains):
-    """What was seen of a batch over several domains by a model that routes. Of each site ``shares`` (rows, experts) and ``judged``,
-    scores (rows, domains)."""
+    """What was seen of a batch over several domains by a model that routes; ``shares`` (rows, experts) of each site."""
 
     shares: Sequence[Tensor] = field(default_factory=list)
-    judged: Sequence[Tensor] = field(default_factory=list)
 
 
 class DomainExpertInformation(Loss):
@@ -48,33 +44,12 @@ class DomainExpertInformation(Loss):
     needs: ClassVar[frozenset[str]] = frozenset({"domain", "routes"})
 
     def __call__(self, seen: Seen) -> Tensor:
-        shares = {f"gates/{number}": each for number, each in enumerate(_routed(self, seen).shares)}
+        if not isinstance(seen, Routed) or not seen.shares:
+            raise LossError(
+                f"{type(self).__name__} needs routes, and the loop gave none: teach DomainExperts in a loop that tells what they "
+                "choose (routed_domains)"
+            )
+        shares = {f"gates/{number}": each for number, each in enumerate(seen.shares)}
         domains = each_domain(self, dataclasses.replace(seen, features=shares))
         means = {at: torch.stack([each.features[at].mean(0) for each in domains]) for at in shares}
         return GateInformation()(dataclasses.replace(seen, features=means))
-
-
-class JudgedDomain(Loss):
-    """Cross-entropy of every site's judge with the domain of each row.
-
-    >>> seen = Routed(None, None, torch.zeros(1, 2), domain=torch.tensor([1]), judged=[torch.zeros(1, 2)])
-    >>> JudgedDomain()(seen)
-    tensor(0.6931)
-    """
-
-    needs: ClassVar[frozenset[str]] = frozenset({"domain", "routes"})
-
-    def __call__(self, seen: Seen) -> Tensor:
-        routed = _routed(self, seen)
-        assert routed.domain is not None
-        each = [F.cross_entropy(judged, routed.domain, reduction="none") for judged in routed.judged]
-        return seen.average(torch.stack(each).mean(0))
-
-
-def _routed(loss: Loss, seen: Seen) -> Routed:
-    if not isinstance(seen, Routed) or not (seen.shares or seen.judged):
-        raise LossError(
-            f"{type(loss).__name__} needs routes, and the loop gave none: teach DomainExperts in a loop that tells what they "
-            "choose (routed_domains)"
-        )
-    return seen

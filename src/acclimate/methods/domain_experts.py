@@ -1,18 +1,15 @@
 """Several narrow networks behind a module, of which the router of a row's domain chooses a few by what the row is.
 
-    y + sum_i g_i (U_i f(D_i y + c_i)) + e        g = softmax(the ``top`` largest of R_d p), 0 for the others
-    p: the mean of the row over its places        d: the domain of the row, or argmax(J [p; s] + b) where none is said
-    s: the deviation of the row over its places
+    y + sum_i g_i U_i f(D_i y + c_i) + e        g = softmax of the ``top`` largest of R_d p, 0 for the others
+    p: the mean of the row over its places      d: the domain of the row; where none is said, R is the mean of all R_d
 
-The domain is said by `given(domain=...)`, for all rows or for each. Every site guesses it by itself, by a linear judge that
-learns nothing from the answers: `JudgedDomain` teaches it, and `DomainExpertInformation` that domains have experts of their own,
-in the loop `routed_domains`. With one expert it is a `Bottleneck`.
+The domain is said by `given(domain=...)`, for all rows or for each, or a `Judged` model says it. `DomainExpertInformation` teaches
+that domains have experts of their own, in the loop `routed_domains`. With one expert it is a `Bottleneck`.
 
 Lee, Yoon, Hwang, "BECoTTA: Input-dependent Online Blending of Experts for Continual Test-time Adaptation", 2024: experts behind
-each block, a router for each domain, and a discriminator that guesses the domain of an image from its pixels, once for all sites.
-There the scores have noise of a learned deviation, and here none, so that an answer repeats. In the code that was published the
-first image's experts are weighed for the whole batch, by numbers without a gradient, so that no router learns from the answers;
-here each row has its own, and its router learns.
+each block, a router for each domain. There the scores have noise of a learned deviation, and here none, so that an answer repeats.
+In the code that was published the first image's experts are weighed for the whole batch, by numbers without a gradient, so that no
+router learns from the answers; here each row has its own, and its router learns.
 """
 
 from __future__ import annotations
@@ -32,11 +29,9 @@ __all__ = ["DomainExperts", "Routing"]
 
 
 class Routing(NamedTuple):
-    """What a site decided of each row: ``shares`` (rows, experts) before the largest are taken, ``judged``, scores of the domains
-    (rows, domains), and ``chosen`` (rows, experts)."""
+    """What a site gave the experts of each row, (rows, experts): ``shares`` before the largest are taken, and ``chosen``."""
 
     shares: Tensor
-    judged: Tensor
     chosen: Tensor
 
 
@@ -72,8 +67,6 @@ class DomainExperts(Bottleneck):
             self.down_bias = zeros((own.experts * own.width,), site)
             self.up, self.up_bias = zeros((wide, own.experts * own.width), site), zeros((wide,), site)
             self.router = normal((own.domains, own.experts, into), 1 / math.sqrt(into), site)
-            self.judge = zeros((own.domains, 2 * into), site)
-            self.judge_bias = zeros((own.domains,), site)
 
         def middle(self, h: Tensor) -> Tensor:
             z = super().middle(h)
@@ -82,28 +75,22 @@ class DomainExperts(Bottleneck):
 
         def gates(self, h: Tensor) -> Tensor:
             """(rows, experts) for what passes, (rows, ..., channels)."""
-            places = h.unsqueeze(-2) if h.dim() < 3 else h.flatten(1, -2)
-            places = places.to(self.router.dtype)
-            mean = places.mean(-2)
-            deviation = (places - mean.unsqueeze(-2)).square().mean(-2).add(1e-6).sqrt()
-            judged = torch.cat([mean, deviation], -1).detach() @ self.judge.T + self.judge_bias
-            scores = torch.einsum("...c,...mc->...m", mean, self.router[self.domain(judged)])
+            p = (h if h.dim() < 3 else h.flatten(1, -2).mean(1)).to(self.router.dtype)
+            scores = torch.einsum("...c,...mc->...m", p, self.routers(p.shape[:-1]))
             kept, where = scores.topk(self.method.top, -1)
             chosen = torch.full_like(scores, -torch.inf).scatter(-1, where, kept).softmax(-1)
-            if (told := said("routes")) is not None:
-                told.append(Routing(scores.softmax(-1), judged, chosen))
+            if (routes := said("routes")) is not None:
+                routes.append(Routing(scores.softmax(-1), chosen))
             return chosen
 
-        def domain(self, judged: Tensor) -> Tensor:
-            """The domain of each row, (rows,): as it is said, or as it is judged."""
+        def routers(self, rows: torch.Size) -> Tensor:
+            """R of all rows, (experts, channels), or of each."""
             told: Any = said("domain")
             if told is None:
-                return judged.argmax(-1)
-            domain = torch.as_tensor(told, device=judged.device).long()
-            if domain.dim() and domain.shape != judged.shape[:-1]:
-                raise MethodError(
-                    f"the domain is said of {len(domain)} rows, and {len(judged)} passed: say it of each row"
-                )
+                return self.router.mean(0)
+            domain = torch.as_tensor(told, device=self.router.device).long()
+            if domain.dim() and domain.shape != rows:
+                raise MethodError(f"the domain is said of {len(domain)} rows, and {rows[0]} passed: say it of each row")
             if bool((domain < 0).any() | (domain >= self.method.domains).any()):
                 raise MethodError(f"{self.method} was told domain {told}: say one from 0 to {self.method.domains - 1}")
-            return domain.expand(judged.shape[:-1])
+            return self.router[domain]
