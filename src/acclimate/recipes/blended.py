@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from statistics import mean
 from typing import Any, NamedTuple
 
@@ -20,18 +19,14 @@ import torch
 from torch import Tensor, nn
 
 from acclimate.bench import shift
-from acclimate.bench.conditions import CONDITIONS, Stream
+from acclimate.bench.conditions import Stream
 from acclimate.bench.convnet import accuracy, pretrained
 from acclimate.bench.digits import digits
-from acclimate.data import Batches, generator
-from acclimate.engine import attach
-from acclimate.loops import Adaptation, finetune, fit, many_domains, routed_domains, stream
-from acclimate.losses import CrossEntropy, DomainExpertInformation, Entropy, Routed
+from acclimate.loops import Adaptation, many_domains, routed_domains, stream
+from acclimate.losses import CrossEntropy, DomainExpertInformation, Entropy
 from acclimate.methods import DomainExperts, Full
-from acclimate.methods.domain_experts import Routing
-from acclimate.methods.given import given
-from acclimate.methods.judged import Judged
 from acclimate.players import LowEntropy, WarmStart
+from acclimate.recipes.known_world import SHIFTED, World, held, information, known_world, scores
 from acclimate.recipes.recipe import Finding, Sentence, written
 from acclimate.recipes.shifted import least_gain, rounded
 from acclimate.rules import Gradient
@@ -77,8 +72,6 @@ def becotta(
     return Adaptation({method: at}, Entropy(), rule, filters if warm is None else (WarmStart(warm), *filters))
 
 
-WORLD = ("clean", "noise", "contrast", "rotation")
-SHIFTED = WORLD[1:]
 SMALL = {"width": 3, "at": "model.conv*"}
 SINGLE = {"width": 12, "experts": 1, "top": 1, "at": "model.conv*"}
 
@@ -86,6 +79,11 @@ SINGLE = {"width": 12, "experts": 1, "top": 1, "at": "model.conv*"}
 def _untold(settings: Mapping[str, Any]) -> Sentence:
     """Without the loss of routes, which one expert could not follow."""
     return dataclasses.replace(domain_experts.using(**settings).sentence, loss=CrossEntropy())
+
+
+def _taught_by(on: bool) -> Sentence:
+    """Four experts, or one as wide as all of them."""
+    return domain_experts.using(**SMALL).sentence if on else _untold(SINGLE)
 
 
 FULL = dataclasses.replace(
@@ -97,69 +95,6 @@ FULL = dataclasses.replace(
 """All weights on the same labels."""
 
 
-@dataclass(frozen=True)
-class World:
-    """100 labelled images of each condition at severity 0.4, and a judge that was taught on them to tell the conditions."""
-
-    known: Mapping[str, Batches]
-    judge: nn.Module
-
-    def judged(self) -> Judged:
-        return Judged(pretrained(), self.judge).eval()
-
-    def taught(self, made: Sentence, seed: int) -> tuple[Judged, dict[str, Tensor]]:
-        """The network after a sentence, and what it learned."""
-        model = self.judged()
-        adapter = attach(model, dict(made.method), name="warm", seed=seed)
-        fit(model, self.known, made.loss, made.loop, made.rule, seed=seed, progress=False)
-        return model.eval(), {name: tensor.detach().clone() for name, tensor in adapter.tensors().items()}
-
-
-def _world(seed: int) -> World:
-    images, labels = digits("train")
-    drawn, known = generator(seed, 7), {}
-    for name in WORLD:
-        rows = torch.randperm(len(images), generator=drawn)[:100]
-        known[name] = (CONDITIONS[name](images[rows], 0.4, drawn), labels[rows])
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        first, second = (nn.Conv2d(into, wide, 3, padding=1) for into, wide in ((1, 8), (8, 16)))
-        layers = [first, nn.ReLU(), nn.MaxPool2d(2), second, nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten()]
-        judge = nn.Sequential(*layers, nn.Linear(16, len(WORLD)))
-    adapter = attach(judge, Full(), at="all", name="judge")
-    shown = torch.cat([each for each, _ in known.values()])
-    of = torch.arange(len(WORLD)).repeat_interleave(100)
-    rule = Gradient(lr=3e-2, optimiser="adam")
-    fit(judge, Batches(shown, of, 50, seed), CrossEntropy(), finetune(epochs=12), rule, seed=seed, progress=False)
-    adapter.merge(keep=False)
-    return World({name: Batches(*each, 25, seed) for name, each in known.items()}, judge.eval())
-
-
-def _held(condition: str, severity: float, seed: int) -> tuple[Tensor, Tensor]:
-    """Half of the held-out digits."""
-    images, labels = digits("test")
-    return CONDITIONS[condition](images[::2], severity, generator(seed, 9)), labels[::2]
-
-
-def _scores(model: nn.Module, severity: float, seed: int) -> dict[str, float]:
-    """Accuracies in percent."""
-    return {name: 100 * accuracy(model, *_held(name, severity, seed)) for name in WORLD}
-
-
-@torch.no_grad()
-def _information(model: nn.Module, severity: float, seed: int) -> float:
-    """Nats that conditions and the experts that their rows pass have in common, the mean over sites."""
-    sites: list[list[Tensor]] = []
-    for name in WORLD:
-        routes: list[Routing] = []
-        with given(routes=routes):
-            model(_held(name, severity, seed)[0])
-        sites.append([each.chosen for each in routes])
-    chosen = [torch.cat(each) for each in zip(*sites, strict=True)]
-    domain = torch.arange(len(WORLD)).repeat_interleave(len(chosen[0]) // len(WORLD))
-    return -float(DomainExpertInformation()(Routed(None, None, chosen[0], domain=domain, shares=chosen)))
-
-
 @domain_experts.claim
 def _conditions_have_experts_of_their_own(seeds: Sequence[int], on: bool) -> Finding:
     """On held-out digits at the severity of the warm start; the judge says the condition."""
@@ -169,43 +104,40 @@ def _conditions_have_experts_of_their_own(seeds: Sequence[int], on: bool) -> Fin
         rows.setdefault(name, []).append(value)
 
     for seed in seeds:
-        world = _world(seed)
-        ways = {"without_the_loss_of_routes": _untold(SMALL), "one_expert": _untold(SINGLE)}
-        ways["domain_experts"] = domain_experts.using(**SMALL).sentence if on else ways["one_expert"]
+        world = known_world(seed)
+        ways = {"without_the_loss_of_routes": _untold(SMALL), "domain_experts": _taught_by(on)}
         models: dict[str, nn.Module] = {name: world.taught(made, seed)[0] for name, made in ways.items()}
         for name, model in {"unadapted": pretrained(), **models}.items():
-            scores = _scores(model, 0.4, seed)
-            note(name, mean(scores[each] for each in SHIFTED))
-            note(f"{name}_clean", scores["clean"])
+            found = scores(model, 0.4, seed)
+            note(name, mean(found[each] for each in SHIFTED))
+            note(f"{name}_clean", found["clean"])
         for name in ("without_the_loss_of_routes", "domain_experts"):
-            note(f"{name}_nats", _information(models[name], 0.4, seed))
+            note(f"{name}_nats", information(models[name], 0.4, seed))
     nats = {name: row for name, row in rows.items() if name.endswith("nats")}
     return Finding(
         {**rounded({name: row for name, row in rows.items() if name not in nats}), **rounded(nats, 3)},
         "in each seed at least 15 points above the unadapted model on noise, low contrast and rotation, at most 2 below it on "
-        "clean digits, and at most 1 below one expert as wide as all of them; conditions and experts have at least 0.5 nats in "
-        "common, and more than without the loss of routes",
+        "clean digits; conditions and experts have at least 0.5 nats in common, and more than without the loss of routes",
         least_gain(rows, "domain_experts", "unadapted") >= 15
         and least_gain(rows, "domain_experts_clean", "unadapted_clean") >= -2
-        and least_gain(rows, "domain_experts", "one_expert") >= -1
         and min(rows["domain_experts_nats"]) >= 0.5
         and least_gain(rows, "domain_experts_nats", "without_the_loss_of_routes_nats") > 0,
-        "half as many numbers work for a row as in the one expert; a gain over it, or by the loss of routes, is small or none. A "
-        "judge at each site, linear in mean and deviation of its channels, was tried first: it was right in half of the rows, and "
-        "one of pixels took its place",
+        "a gain in accuracy by the loss of routes was looked for and not seen; one expert as wide as all four, which is the "
+        "control, has 0.4 to 1.8 points less. With 75 labels a condition clean digits lost 2.6 points in one seed. A judge at each "
+        "site, linear in mean and deviation of its channels, was tried first: it was right in half of the rows, and one of pixels "
+        "took its place",
     )
 
 
 class Visits(NamedTuple):
-    """Accuracies in percent of a stream, of both visits to its first condition, and on clean digits before and after; the nats that
-    conditions and experts then have in common."""
+    """Accuracies in percent of a stream, of both visits to its first condition, and on clean digits before and after; the model."""
 
     whole: float
     first: float
     again: float
     before: float
     after: float
-    nats: float
+    model: nn.Module
 
 
 def _visited(world: World, made: Adaptation | None, seed: int) -> Visits:
@@ -213,16 +145,15 @@ def _visited(world: World, made: Adaptation | None, seed: int) -> Visits:
     images, labels = (each[::3] for each in digits("test"))
     model = world.judged() if made is not None else pretrained()
     live = None if made is None else stream(model, made, guard=False, seed=seed)
-    before = 100 * accuracy(model, *_held("clean", 0, seed))
+    before = 100 * accuracy(model, *held("clean", 0, seed))
     visits = []
     for condition in (*SHIFTED, SHIFTED[0]):
         moments = list(Stream(images, labels, "shuffled", 0.6, 50, seed, (condition,)))
         with torch.no_grad():
             logits = torch.cat([(live or model)(moment.images) for moment in moments])
         visits.append(shift.percent(logits, torch.cat([moment.labels for moment in moments])))
-    routed = made is not None and any(isinstance(method, DomainExperts) for method in made.method)
-    nats = _information(model, 0.6, seed) if routed else 0.0
-    return Visits(mean(visits), visits[0], visits[-1], before, 100 * accuracy(model, *_held("clean", 0, seed)), nats)
+    after = 100 * accuracy(model, *held("clean", 0, seed))
+    return Visits(mean(visits), visits[0], visits[-1], before, after, model)
 
 
 @becotta.claim
@@ -232,8 +163,8 @@ def _what_returns_is_not_lost(seeds: Sequence[int], on: bool) -> Finding:
     runs: dict[str, list[Visits]] = {}
     share = 0.0
     for seed in seeds:
-        world = _world(seed)
-        warm = world.taught(domain_experts.using(**SMALL).sentence if on else _untold(SINGLE), seed)[1]
+        world = known_world(seed)
+        warm = world.taught(_taught_by(on), seed)[1]
         made = becotta.using(**settings, lr=3e-4, warm=warm).adaptation
         full = world.taught(FULL, seed)[1]
         ways = {
@@ -253,7 +184,7 @@ def _what_returns_is_not_lost(seeds: Sequence[int], on: bool) -> Finding:
         for name in ("full", "becotta")
         for what in ("where_it_returns", "on_clean")
     }
-    nats = [each.nats for each in runs["becotta"]]
+    nats = [information(each.model, 0.6, seed) for each, seed in zip(runs["becotta"], seeds, strict=True)]
     return Finding(
         {**rounded({**rows, **lost}), **rounded({"becotta_nats": nats}, 3), "share_of_the_weights": round(share, 3)},
         "in each seed at least 15 points above the unadapted model over the stream; the condition that returns loses at most 3 "
@@ -268,7 +199,7 @@ def _what_returns_is_not_lost(seeds: Sequence[int], on: bool) -> Finding:
         and min(nats) >= 0.5,
         "the rate, and what is asked at it, were chosen after first runs. That entropy adds to the warm start, that a condition "
         "that returns is answered no worse than at first, and a gain over one expert in each seed were looked for and not seen: "
-        "entropy takes up to 2.4 points from the warm start, and at 1e-4 what returned lost 0 to 1. At 1e-4 full training forgot no "
-        "more than this in one seed, and lost 6 to 13 points where it returned; at 1e-3 and 3e-3, tried first with a weaker judge, "
-        "what returned lost up to 55. 98% fewer numbers would need a network of more channels",
+        "entropy takes up to 2.4 points from the warm start, and at 1e-4 what returned lost 0 to 1. At 1e-4 full training forgot "
+        "no more than this in one seed, and lost 6 to 13 points where it returned; at 1e-3 and 3e-3, tried first with a weaker "
+        "judge, what returned lost up to 55. 98% fewer numbers would need a network of more channels",
     )
