@@ -123,7 +123,7 @@ def _conditions_have_experts_of_their_own(seeds: Sequence[int], on: bool) -> Fin
         and min(rows["domain_experts_nats"]) >= 0.5
         and least_gain(rows, "domain_experts_nats", "without_the_loss_of_routes_nats") > 0,
         "a gain in accuracy by the loss of routes was looked for and not seen; one expert as wide as all four, which is the "
-        "control, has 0.4 to 1.8 points less. With 75 labels a condition clean digits lost 2.6 points in one seed. A judge at each "
+        "control, has 0.5 to 1.8 points less. With 75 labels a condition clean digits lost 2.6 points in one seed. A judge at each "
         "site, linear in mean and deviation of its channels, was tried first: it was right in half of the rows, and one of pixels "
         "took its place",
     )
