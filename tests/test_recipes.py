@@ -273,6 +273,7 @@ OTHER = {
     "epsilon": 2.0,
     "gamma": 0.5,
     "cmf-alpha": 0.5,
+    "warm": {"0/conv1/up": torch.ones(1)},
 }
 """For settings that cannot simply be doubled: a value that no default has."""
 

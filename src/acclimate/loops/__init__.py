@@ -18,6 +18,7 @@ from acclimate.loops.loop import Loop, LoopError
 from acclimate.loops.many_domains import many_domains
 from acclimate.loops.mixed_domains import mixed_domains
 from acclimate.loops.recompute import recomputing
+from acclimate.loops.routed_domains import routed_domains
 from acclimate.loops.simulated_pair import simulated_pair
 from acclimate.loops.source_free import source_free
 from acclimate.loops.stream import Event, Stream, stream
@@ -29,6 +30,6 @@ __all__ = [
     "Adaptation", "Cloud", "Edge", "Event", "Guard", "Loop", "LoopError", "Oracle", "Run", "Score", "Stream",
     "amplitude_pair", "ask_in_rounds", "augmented_pair", "consult", "cross_view", "domain_pair", "ensemble",
     "evaluate", "finetune", "fit", "held_pair", "imagined", "joined_pair", "keep_stream", "many_domains",
-    "mixed_domains", "predict", "recomputing", "resume_stream", "simulated_pair", "source_free", "stream",
-    "structure_pair",
+    "mixed_domains", "predict", "recomputing", "resume_stream", "routed_domains", "simulated_pair", "source_free",
+    "stream", "structure_pair",
 ]  # fmt: skip

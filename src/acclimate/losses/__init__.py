@@ -68,6 +68,7 @@ from acclimate.losses.pull_to_start import PullToStart
 from acclimate.losses.reconstruction import Reconstruction
 from acclimate.losses.risk_slopes import RiskSlopes
 from acclimate.losses.risk_spread import RiskQuantile, RiskVariance
+from acclimate.losses.routes import DomainExpertInformation, Routed
 from acclimate.losses.self_taught import SelfTaught
 from acclimate.losses.sharpened_label import SharpenedLabel
 from acclimate.losses.sinkhorn import coupling
@@ -82,7 +83,8 @@ __all__ = [
     "AttentiveEntropy", "BetweenParts", "BinaryConsistency", "ByDomain", "CentreDistance", "Change",
     "ClassConfusion", "ClassDiscrepancy", "ClassifierDiscrepancy", "Compatibility", "ConditionalAdversarial",
     "ConditionalDiscriminator", "ConfidentLabel", "ConjugateLabel", "Consistency", "CrossEntropy",
-    "CycleContrast", "Discriminator", "DistanceField", "Distillation", "DomainAdversarial", "Domains",
+    "CycleContrast", "Discriminator", "DistanceField", "Distillation", "DomainAdversarial",
+    "DomainExpertInformation", "Domains",
     "DomainsAdversarial", "Entropy", "EntropyAdversarial", "FeatureDistance", "FeatureNorm", "FeatureVariance",
     "FlippedConsistency", "FooledDiscriminator", "FreeEnergyAlignment", "GateConcentration", "GateInformation",
     "GatePrior", "GeneralisedCrossEntropy", "GradientVariance", "InformationMaximisation", "InvariantRisk",
@@ -90,7 +92,7 @@ __all__ = [
     "Loss", "LossError", "MarginDisparity", "MarginalEntropy", "MeanSquares", "MomentDistance", "NodeMatching",
     "NuclearNorm", "OnTarget", "OutputEnergy", "OverPairs", "PartAdversarial", "PatchContrast", "Penalty",
     "Pinball", "PriorEntropy", "PrototypeContrast", "PseudoLabel", "PullToStart", "Reconstruction",
-    "RiskQuantile", "RiskSlopes", "RiskVariance", "Seen", "SelfTaught", "SharpenedLabel", "SlicedWasserstein",
+    "RiskQuantile", "RiskSlopes", "RiskVariance", "Routed", "Seen", "SelfTaught", "SharpenedLabel", "SlicedWasserstein",
     "Spectrum", "Sum", "SymmetricCrossEntropy", "ViewLabel", "ViewSquares", "WithinClassesAdversarial",
     "conjugate", "coupling", "discrepancy", "fitted_field", "free_energy", "heard", "logits_of", "losses",
     "need", "ramp", "reverse",

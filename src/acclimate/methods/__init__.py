@@ -21,6 +21,7 @@ from acclimate.methods.deflated import DEFT, PaRa
 from acclimate.methods.diffused_prompt import DiffusedPrompt
 from acclimate.methods.diverted import Diverted
 from acclimate.methods.domain_attention import DomainAttention
+from acclimate.methods.domain_experts import DomainExperts
 from acclimate.methods.domain_gates import DomainGates
 from acclimate.methods.domain_statistics import DomainStatistics
 from acclimate.methods.dora import DoRA
@@ -146,6 +147,7 @@ __all__ = [
     "Diverted",
     "DoRA",
     "DomainAttention",
+    "DomainExperts",
     "DomainGates",
     "DomainStatistics",
     "DroppedInput",

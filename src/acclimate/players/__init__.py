@@ -45,6 +45,7 @@ from acclimate.players.stochastic_restore import StochasticRestore
 from acclimate.players.teacher import Teacher, TeacherState
 from acclimate.players.towards_start import TowardsStart
 from acclimate.players.views import Views
+from acclimate.players.warm_start import WarmStart
 
 __all__ = [
     "Accumulated", "AdapterTeacher", "AdversarialViews", "AffineView", "AmplitudeView", "Anchors",
@@ -56,5 +57,5 @@ __all__ = [
     "MemoryState", "NeighbourTeacher", "Novel", "OfTarget", "OtherTeacher", "Peer", "Player", "PlayerState",
     "PredictionBalanced", "PriorCorrection", "Prototypes", "RankBudget", "RankShares", "SelfChallenge",
     "Sensitive", "ShuffledPatches", "StochasticRestore", "Teacher", "TeacherState", "TowardsStart", "Views",
-    "answer", "nearest_centroid", "quiet",
+    "WarmStart", "answer", "nearest_centroid", "quiet",
 ]  # fmt: skip
