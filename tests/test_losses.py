@@ -48,8 +48,9 @@ from acclimate.losses import (
 ROWS, CLASSES, CHANNELS = 6, 4, 5
 SHARED = {
     "ConditionalAdversarial", "JointMMD", "JointTransport", "MarginDisparity", "ClassDiscrepancy", "ClassifierDiscrepancy",
+    "WhichView",
 }  # fmt: skip
-"""Losses that compare what the two domains say of classes."""
+"""Losses that compare what the two domains say of classes, and one whose outputs are numbers of views."""
 VARIANTS: list[Loss] = [
     CrossEntropy(smoothing=0.1),
     GeneralisedCrossEntropy(q=1.0),

@@ -76,22 +76,24 @@ from acclimate.losses.spectrum import Spectrum
 from acclimate.losses.symmetric_cross_entropy import SymmetricCrossEntropy
 from acclimate.losses.view_label import ViewLabel
 from acclimate.losses.view_squares import ViewSquares
+from acclimate.losses.which_view import WhichView
 
 __all__ = [
     "CORAL", "IGNORED", "MMD", "Activity", "Alignment", "AnchorEntropy", "Apart", "AttendedAdversarial",
     "AttentiveEntropy", "BetweenParts", "BinaryConsistency", "ByDomain", "CentreDistance", "Change",
-    "ClassConfusion", "ClassDiscrepancy", "ClassifierDiscrepancy", "Compatibility", "ConditionalAdversarial",
-    "ConditionalDiscriminator", "ConfidentLabel", "ConjugateLabel", "Consistency", "CrossEntropy",
-    "CycleContrast", "Discriminator", "DistanceField", "Distillation", "DomainAdversarial", "Domains",
-    "DomainsAdversarial", "Entropy", "EntropyAdversarial", "FeatureDistance", "FeatureNorm", "FeatureVariance",
-    "FlippedConsistency", "FooledDiscriminator", "FreeEnergyAlignment", "GateConcentration", "GateInformation",
-    "GatePrior", "GeneralisedCrossEntropy", "GradientVariance", "InformationMaximisation", "InvariantRisk",
-    "JointMMD", "JointTransport", "LikelihoodRatio", "LocalCrossEntropy", "LogitAdjusted", "LogitSquares",
-    "Loss", "LossError", "MarginDisparity", "MarginalEntropy", "MeanSquares", "MomentDistance", "NodeMatching",
-    "NuclearNorm", "OnTarget", "OutputEnergy", "OverPairs", "PartAdversarial", "PatchContrast", "Penalty",
-    "Pinball", "PriorEntropy", "PrototypeContrast", "PseudoLabel", "PullToStart", "Reconstruction",
-    "RiskQuantile", "RiskSlopes", "RiskVariance", "Seen", "SelfTaught", "SharpenedLabel", "SlicedWasserstein",
-    "Spectrum", "Sum", "SymmetricCrossEntropy", "ViewLabel", "ViewSquares", "WithinClassesAdversarial",
+    "ClassConfusion", "ClassDiscrepancy", "ClassifierDiscrepancy", "Compatibility",
+    "ConditionalAdversarial", "ConditionalDiscriminator", "ConfidentLabel", "ConjugateLabel", "Consistency",
+    "CrossEntropy", "CycleContrast", "Discriminator", "DistanceField", "Distillation", "DomainAdversarial",
+    "Domains", "DomainsAdversarial", "Entropy", "EntropyAdversarial", "FeatureDistance", "FeatureNorm",
+    "FeatureVariance", "FlippedConsistency", "FooledDiscriminator", "FreeEnergyAlignment",
+    "GateConcentration", "GateInformation", "GatePrior", "GeneralisedCrossEntropy", "GradientVariance",
+    "InformationMaximisation", "InvariantRisk", "JointMMD", "JointTransport", "LikelihoodRatio",
+    "LocalCrossEntropy", "LogitAdjusted", "LogitSquares", "Loss", "LossError", "MarginDisparity",
+    "MarginalEntropy", "MeanSquares", "MomentDistance", "NodeMatching", "NuclearNorm", "OnTarget",
+    "OutputEnergy", "OverPairs", "PartAdversarial", "PatchContrast", "Penalty", "Pinball", "PriorEntropy",
+    "PrototypeContrast", "PseudoLabel", "PullToStart", "Reconstruction", "RiskQuantile", "RiskSlopes",
+    "RiskVariance", "Seen", "SelfTaught", "SharpenedLabel", "SlicedWasserstein", "Spectrum", "Sum",
+    "SymmetricCrossEntropy", "ViewLabel", "ViewSquares", "WhichView", "WithinClassesAdversarial",
     "conjugate", "coupling", "discrepancy", "fitted_field", "free_energy", "heard", "logits_of", "losses",
     "need", "ramp", "reverse",
 ]  # fmt: skip

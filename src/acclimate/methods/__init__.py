@@ -90,6 +90,7 @@ from acclimate.methods.road import RoAd
 from acclimate.methods.rotation import Rotation
 from acclimate.methods.router import TokenRouter
 from acclimate.methods.seasonal_trend import SeasonalTrend
+from acclimate.methods.second_head import SecondHead
 from acclimate.methods.segment import SegmentLoRA
 from acclimate.methods.signed import Signed
 from acclimate.methods.singular import SORSA, SVFit
@@ -219,6 +220,7 @@ __all__ = [
     "SVFit",
     "Scale",
     "SeasonalTrend",
+    "SecondHead",
     "SegmentLoRA",
     "Signed",
     "SoftPrompt",

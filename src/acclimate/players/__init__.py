@@ -39,22 +39,24 @@ from acclimate.players.prototypes import Prototypes
 from acclimate.players.rank_budget import RankBudget
 from acclimate.players.rank_shares import RankShares
 from acclimate.players.resets import Every, LowLoss
+from acclimate.players.second_views import SecondViews
 from acclimate.players.self_challenge import SelfChallenge
 from acclimate.players.shuffled_patches import ShuffledPatches
 from acclimate.players.stochastic_restore import StochasticRestore
 from acclimate.players.teacher import Teacher, TeacherState
 from acclimate.players.towards_start import TowardsStart
+from acclimate.players.turned import TURNS, Turned
 from acclimate.players.views import Views
 
 __all__ = [
-    "Accumulated", "AdapterTeacher", "AdversarialViews", "AffineView", "AmplitudeView", "Anchors",
+    "TURNS", "Accumulated", "AdapterTeacher", "AdversarialViews", "AffineView", "AmplitudeView", "Anchors",
     "Augmentation", "AugmentedTeacher", "BaseTeacher", "CategoryBalanced", "CentroidLabels", "ClassCentres",
     "ClassMix", "ClassShares", "ClassThresholds", "ContinualFilter", "DebiasedTeacher", "Denoiser",
     "Discriminator", "Diverse", "EMATeacher", "EntropyBand", "Every", "Filter", "FilterState", "Fisher",
     "FollowedFeatures", "FrozenFeatures", "GroupWeights", "ImageAugmentation", "LabelBudget",
     "LabelBudgetState", "LaplacianLabels", "LearnedAugmentation", "LowEntropy", "LowLoss", "Memory",
     "MemoryState", "NeighbourTeacher", "Novel", "OfTarget", "OtherTeacher", "Peer", "Player", "PlayerState",
-    "PredictionBalanced", "PriorCorrection", "Prototypes", "RankBudget", "RankShares", "SelfChallenge",
-    "Sensitive", "ShuffledPatches", "StochasticRestore", "Teacher", "TeacherState", "TowardsStart", "Views",
-    "answer", "nearest_centroid", "quiet",
+    "PredictionBalanced", "PriorCorrection", "Prototypes", "RankBudget", "RankShares", "SecondViews",
+    "SelfChallenge", "Sensitive", "ShuffledPatches", "StochasticRestore", "Teacher", "TeacherState",
+    "TowardsStart", "Turned", "Views", "answer", "nearest_centroid", "quiet",
 ]  # fmt: skip
