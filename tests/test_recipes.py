@@ -40,7 +40,7 @@ from acclimate.loops import Adaptation, consult
 from acclimate.loops import stream as open_stream
 from acclimate.loops.simulated_pair import as_they_are
 from acclimate.losses import DistanceField, MeanSquares
-from acclimate.methods import BatchStatistics, FeatureCache, Head, LoRA, Prefix
+from acclimate.methods import BatchStatistics, FeatureCache, Head, LoRA, Prefix, SecondHead
 from acclimate.methods.absorbed import Reading
 from acclimate.methods.given import Given
 from acclimate.players import ImageAugmentation
@@ -82,6 +82,13 @@ def filmed(count: int) -> dict[str, Any]:
 def cached(model: nn.Module) -> nn.Module:
     """With an adapter that says nothing yet, to be taught by."""
     attach(model, FeatureCache(most=2), at="head", name="cache").disable()
+    return model
+
+
+def second(outputs: int, width: int = 0) -> nn.Module:
+    """With a second head that was never taught."""
+    model = pretrained()
+    attach(model, {SecondHead(outputs, width): "head"}, name="second")
     return model
 
 
@@ -190,6 +197,7 @@ OWN: dict[str, tuple[Any, Any, dict[str, Any]]] = {
         lambda: {"target": skeletons.pictures(0, 64, True)},
         {"prior": DistanceField(20)},
     ),
+    "ttt": (lambda: second(4), lambda: data_for("stream"), {}),
     "ta3n": (
         sequences.network,
         lambda: {"source": sequences.filmed(0, 64, 8).source, "target": sequences.filmed(0, 64, 8).target},

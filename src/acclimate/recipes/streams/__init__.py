@@ -7,10 +7,11 @@ Tent, CoTTA and LAME are in `tta`. The catalogue has no rows for most of these, 
 from acclimate.recipes.streams.anchored import cmf, rmt, roid, santa
 from acclimate.recipes.streams.filtered import deyo, eata, eta, rdumb, sar
 from acclimate.recipes.streams.remembered import note, rotta
+from acclimate.recipes.streams.second_heads import ttt
 from acclimate.recipes.streams.self_taught import conjugate_labels, memo, rpl, shot_online
 from acclimate.recipes.streams.statistics import norm_alpha, norm_test, t3a, ttaug
 
 __all__ = [
     "cmf", "conjugate_labels", "deyo", "eata", "eta", "memo", "norm_alpha", "norm_test", "note", "rdumb", "rmt", "roid", "rotta",
-    "rpl", "santa", "sar", "shot_online", "t3a", "ttaug",
+    "rpl", "santa", "sar", "shot_online", "t3a", "ttaug", "ttt",
 ]  # fmt: skip

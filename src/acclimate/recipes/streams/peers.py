@@ -68,8 +68,12 @@ PEERS = (
     Peer("SHOT, online", _TTAB, "shot-online", "labels are the model's own, not the centroids'"),
     Peer("T3A", _TTAB, "t3a"),
     Peer(
-        "TTT, TTT++", _TTAB, "", "they need a network whose training had a second head; a checkpoint does not have one"
+        "TTT",
+        _TTAB,
+        "ttt",
+        "the second head is taught on a checkpoint, which is held (`turning`); it sits where the first does",
     ),
+    Peer("TTT++", _TTAB, "", "not yet"),
     Peer("NOTE", _TTAB, "note", "statistics follow what is answered, not the memory"),
     Peer("conjugate pseudo-labels", _TTAB, "conjugate-labels"),
 )
