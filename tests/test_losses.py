@@ -80,8 +80,9 @@ OWN_LAWS = {
     "EntropyAdversarial",
     "NodeMatching",
     "PatchContrast",
+    "QueueContrast",
     "Reconstruction",
-}  # in test_dense.py, and the last in test_slots.py
+}  # in test_dense.py, the last two in test_second_heads.py and test_slots.py
 EVERY = [loss for loss in EVERY if type(loss).__name__ not in OWN_LAWS]
 ALONE = [
     loss

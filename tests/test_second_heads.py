@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import gc
 from collections.abc import Callable
 from pathlib import Path
@@ -13,9 +14,20 @@ from torch.nn import functional as F
 
 from acclimate.engine import MethodError, adapters, attach, load
 from acclimate.loops import Adaptation, Guard, LoopError, keep_stream, resume_stream, stream, taught_beforehand
-from acclimate.losses import LossError, Seen, WhichView
+from acclimate.losses import (
+    Diversity,
+    Entropy,
+    InformationMaximisation,
+    LossError,
+    OnViews,
+    PseudoLabel,
+    QueueContrast,
+    Seen,
+    WhichView,
+)
 from acclimate.methods import BatchStatistics, Full, LoRA, SecondHead
-from acclimate.players import TURNS, Player, SecondViews, Turned
+from acclimate.players import TURNS, ContrastingTeacher, EMATeacher, Player, SecondViews, Turned
+from acclimate.recipes import recipe
 from acclimate.rules import Gradient
 
 EASY = Guard(probation=1, drift=1e9, order=1e9, agreement=1e-9)
@@ -53,7 +65,14 @@ def turns(*more: Player) -> Adaptation:
     return Adaptation(method, WhichView(), constant(), (VIEWS, *more), answer="after")
 
 
-ROWS: dict[str, Callable[[], Adaptation]] = {"ttt": turns}
+def contrasted() -> Adaptation:
+    made = recipe("adacontrast", lr=1e-2, queue=64, neighbours=3).adaptation
+    (teacher,) = made.players
+    assert isinstance(teacher, ContrastingTeacher)
+    return dataclasses.replace(made, players=(dataclasses.replace(teacher, memory=16),))
+
+
+ROWS: dict[str, Callable[[], Adaptation]] = {"ttt": turns, "adacontrast": contrasted}
 rows = pytest.mark.parametrize("name", ROWS)
 guards = pytest.mark.parametrize("guard", [False, EASY], ids=["plain", "guarded"])
 
@@ -138,6 +157,49 @@ def test_what_teaches_nothing_or_cannot_be_is_refused() -> None:
     assert not list(adapters(net))
     with pytest.raises(MethodError, match="width"):
         SecondHead(width=-1)
+
+
+def test_losses_on_views_and_diversity_are_their_formulas() -> None:
+    z, views = draw(6, 4), draw(6, 3, 4, seed=1)
+    seen = Seen(None, None, z, features={"views": views}, teacher=draw(6, 4, seed=2))
+    torch.testing.assert_close(Entropy()(seen) + Diversity()(seen), InformationMaximisation()(seen))
+    mean = views.softmax(2).mean(0)  # (views, classes)
+    torch.testing.assert_close(OnViews(Diversity())(seen), -torch.special.entr(mean).sum(1).mean())
+    label = seen.teacher.argmax(1).repeat_interleave(3)
+    torch.testing.assert_close(OnViews(PseudoLabel(of="teacher"))(seen), F.cross_entropy(views.flatten(0, 1), label))
+
+
+def test_views_are_contrasted_with_the_last_keys_of_other_classes() -> None:
+    net, same = model(), lambda x, random: x
+    adapter = attach(net, Full(), at=["0.weight"], name="inner")
+    player = ContrastingTeacher(EMATeacher(1.0), same, neighbours=1, memory=99, queue=30)
+    state = player.begin(net, list(adapter.named_parameters()))
+    keys, labels = torch.zeros(0, 96), torch.zeros(0, dtype=torch.long)
+    for x in batches(3):
+        f = F.normalize(net[:4](x), dim=1)
+        own = net(x).argmax(1)
+        looked = Seen(x, None, net(x))
+        state.look(looked)
+        assert looked.teacher is not None and torch.equal(looked.teacher.argmax(1), own)  # a row is its own neighbour
+        others = (f @ keys.T).masked_fill(own[:, None] == labels, -torch.inf)
+        alike = torch.cat([torch.ones(20, 1), others], 1)
+        torch.testing.assert_close(looked.features["contrast"], alike)
+        torch.testing.assert_close(
+            QueueContrast(0.5)(looked), F.cross_entropy(alike / 0.5, torch.zeros(20, dtype=torch.long))
+        )
+        state.learn()
+        keys, labels = torch.cat([keys, f.detach()])[-30:], torch.cat([labels, own])[-30:]
+    kept = state.tensors()
+    torch.testing.assert_close(kept["keys"], keys)
+    assert torch.equal(kept["labels"], labels)
+    state.reset()
+    assert not len(state.tensors()["keys"])
+    state.restore(kept)
+    assert torch.equal(state.tensors()["keys"], kept["keys"])
+    with pytest.raises(LossError, match="ContrastingTeacher"):
+        QueueContrast()(Seen(None, None, draw(2, 2), features={"views": draw(2, 1, 2)}))
+    with pytest.raises(ValueError, match="queue"):
+        ContrastingTeacher(queue=0)
 
 
 @rows

@@ -17,6 +17,7 @@ from acclimate.players.class_mix import ClassMix
 from acclimate.players.class_shares import ClassShares
 from acclimate.players.class_thresholds import ClassThresholds
 from acclimate.players.continual_filter import ContinualFilter
+from acclimate.players.contrasting_teacher import ContrastingTeacher
 from acclimate.players.debiased_teacher import DebiasedTeacher
 from acclimate.players.denoiser import Denoiser
 from acclimate.players.ema_teacher import EMATeacher
@@ -51,12 +52,13 @@ from acclimate.players.views import Views
 __all__ = [
     "TURNS", "Accumulated", "AdapterTeacher", "AdversarialViews", "AffineView", "AmplitudeView", "Anchors",
     "Augmentation", "AugmentedTeacher", "BaseTeacher", "CategoryBalanced", "CentroidLabels", "ClassCentres",
-    "ClassMix", "ClassShares", "ClassThresholds", "ContinualFilter", "DebiasedTeacher", "Denoiser",
-    "Discriminator", "Diverse", "EMATeacher", "EntropyBand", "Every", "Filter", "FilterState", "Fisher",
-    "FollowedFeatures", "FrozenFeatures", "GroupWeights", "ImageAugmentation", "LabelBudget",
-    "LabelBudgetState", "LaplacianLabels", "LearnedAugmentation", "LowEntropy", "LowLoss", "Memory",
-    "MemoryState", "NeighbourTeacher", "Novel", "OfTarget", "OtherTeacher", "Peer", "Player", "PlayerState",
-    "PredictionBalanced", "PriorCorrection", "Prototypes", "RankBudget", "RankShares", "SecondViews",
-    "SelfChallenge", "Sensitive", "ShuffledPatches", "StochasticRestore", "Teacher", "TeacherState",
-    "TowardsStart", "Turned", "Views", "answer", "nearest_centroid", "quiet",
+    "ClassMix", "ClassShares", "ClassThresholds", "ContinualFilter", "ContrastingTeacher",
+    "DebiasedTeacher", "Denoiser", "Discriminator", "Diverse", "EMATeacher", "EntropyBand", "Every",
+    "Filter", "FilterState", "Fisher", "FollowedFeatures", "FrozenFeatures", "GroupWeights",
+    "ImageAugmentation", "LabelBudget", "LabelBudgetState", "LaplacianLabels", "LearnedAugmentation",
+    "LowEntropy", "LowLoss", "Memory", "MemoryState", "NeighbourTeacher", "Novel", "OfTarget",
+    "OtherTeacher", "Peer", "Player", "PlayerState", "PredictionBalanced", "PriorCorrection", "Prototypes",
+    "RankBudget", "RankShares", "SecondViews", "SelfChallenge", "Sensitive", "ShuffledPatches",
+    "StochasticRestore", "Teacher", "TeacherState", "TowardsStart", "Turned", "Views", "answer",
+    "nearest_centroid", "quiet",
 ]  # fmt: skip

@@ -5,6 +5,7 @@ Tent, CoTTA and LAME are in `tta`. The catalogue has no rows for most of these, 
 """
 
 from acclimate.recipes.streams.anchored import cmf, rmt, roid, santa
+from acclimate.recipes.streams.contrasted import adacontrast
 from acclimate.recipes.streams.filtered import deyo, eata, eta, rdumb, sar
 from acclimate.recipes.streams.remembered import note, rotta
 from acclimate.recipes.streams.second_heads import ttt
@@ -12,6 +13,6 @@ from acclimate.recipes.streams.self_taught import conjugate_labels, memo, rpl, s
 from acclimate.recipes.streams.statistics import norm_alpha, norm_test, t3a, ttaug
 
 __all__ = [
-    "cmf", "conjugate_labels", "deyo", "eata", "eta", "memo", "norm_alpha", "norm_test", "note", "rdumb", "rmt", "roid", "rotta",
-    "rpl", "santa", "sar", "shot_online", "t3a", "ttaug", "ttt",
+    "adacontrast", "cmf", "conjugate_labels", "deyo", "eata", "eta", "memo", "norm_alpha", "norm_test", "note", "rdumb",
+    "rmt", "roid", "rotta", "rpl", "santa", "sar", "shot_online", "t3a", "ttaug", "ttt",
 ]  # fmt: skip

@@ -43,8 +43,8 @@ PEERS = (
     Peer(
         "AdaContrast",
         _TTA,
-        "",
-        "it contrasts with a queue of a momentum network's projected features, and a stream has neither",
+        "adacontrast",
+        "neighbours vote from the first batch on, asked by the teacher's features; the row as it is stands for the weak view",
     ),
     Peer("LAME", _TTA, "lame"),
     Peer("RPL", _TTA, "rpl"),
