@@ -40,7 +40,7 @@ from acclimate.loops import Adaptation, consult
 from acclimate.loops import stream as open_stream
 from acclimate.loops.simulated_pair import as_they_are
 from acclimate.losses import DistanceField, MeanSquares
-from acclimate.methods import BatchStatistics, FeatureCache, Head, LoRA, Prefix, SecondHead
+from acclimate.methods import BatchStatistics, FeatureCache, Head, KeptMoments, LoRA, Prefix, SecondHead
 from acclimate.methods.absorbed import Reading
 from acclimate.methods.given import Given
 from acclimate.players import ImageAugmentation
@@ -85,10 +85,10 @@ def cached(model: nn.Module) -> nn.Module:
     return model
 
 
-def second(outputs: int, width: int = 0) -> nn.Module:
-    """With a second head that was never taught."""
+def second(outputs: int) -> nn.Module:
+    """With a second head that was never taught, and moments of the source."""
     model = pretrained()
-    attach(model, {SecondHead(outputs, width): "head"}, name="second")
+    attach(model, {SecondHead(outputs): "head", KeptMoments(): "head"}, name="second", data=digits("train")[0][:96])
     return model
 
 
@@ -198,6 +198,7 @@ OWN: dict[str, tuple[Any, Any, dict[str, Any]]] = {
         {"prior": DistanceField(20)},
     ),
     "ttt": (lambda: second(4), lambda: data_for("stream"), {}),
+    "ttt-plus-plus": (lambda: second(8), lambda: data_for("stream"), {}),
     "ta3n": (
         sequences.network,
         lambda: {"source": sequences.filmed(0, 64, 8).source, "target": sequences.filmed(0, 64, 8).target},

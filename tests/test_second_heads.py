@@ -15,18 +15,21 @@ from torch.nn import functional as F
 from acclimate.engine import MethodError, adapters, attach, load
 from acclimate.loops import Adaptation, Guard, LoopError, keep_stream, resume_stream, stream, taught_beforehand
 from acclimate.losses import (
+    CORAL,
     Diversity,
     Entropy,
     InformationMaximisation,
     LossError,
+    MomentDistance,
     OnViews,
     PseudoLabel,
     QueueContrast,
     Seen,
+    ViewContrast,
     WhichView,
 )
-from acclimate.methods import BatchStatistics, Full, LoRA, SecondHead
-from acclimate.players import TURNS, ContrastingTeacher, EMATeacher, Player, SecondViews, Turned
+from acclimate.methods import BatchStatistics, Full, KeptMoments, LoRA, SecondHead
+from acclimate.players import TURNS, AgainstSource, ContrastingTeacher, EMATeacher, Player, SecondViews, Turned
 from acclimate.recipes import recipe
 from acclimate.rules import Gradient
 
@@ -52,7 +55,7 @@ def batches(count: int, rows: int = 20, seed: int = 1) -> list[Tensor]:
 
 
 def second(net: nn.Module, width: int = 0) -> nn.Module:
-    attach(net, SecondHead(4, width), at="head", name="second")
+    attach(net, {SecondHead(4, width): "head", KeptMoments(): "head"}, name="second", data=batches(1, 60)[0])
     return net
 
 
@@ -72,7 +75,11 @@ def contrasted() -> Adaptation:
     return dataclasses.replace(made, players=(dataclasses.replace(teacher, memory=16),))
 
 
-ROWS: dict[str, Callable[[], Adaptation]] = {"ttt": turns, "adacontrast": contrasted}
+ROWS: dict[str, Callable[[], Adaptation]] = {
+    "ttt": turns,
+    "ttt-plus-plus": lambda: recipe("ttt-plus-plus", queue=30, at=["0.weight"]).adaptation,
+    "adacontrast": contrasted,
+}
 rows = pytest.mark.parametrize("name", ROWS)
 guards = pytest.mark.parametrize("guard", [False, EASY], ids=["plain", "guarded"])
 
@@ -167,6 +174,50 @@ def test_losses_on_views_and_diversity_are_their_formulas() -> None:
     torch.testing.assert_close(OnViews(Diversity())(seen), -torch.special.entr(mean).sum(1).mean())
     label = seen.teacher.argmax(1).repeat_interleave(3)
     torch.testing.assert_close(OnViews(PseudoLabel(of="teacher"))(seen), F.cross_entropy(views.flatten(0, 1), label))
+
+
+def test_contrast_of_views_is_its_formula() -> None:
+    views = draw(3, 2, 5)
+    z, total = F.normalize(views, dim=2).flatten(0, 1), torch.zeros(())
+    for i in range(6):
+        there = torch.stack([(z[i] @ z[j] / 0.5).exp() for j in range(6) if j != i]).sum()
+        total = total - ((z[i] @ z[i ^ 1] / 0.5).exp() / there).log() / 6
+    torch.testing.assert_close(ViewContrast()(Seen(None, None, draw(3, 2), features={"views": views})), total)
+    with pytest.raises(LossError, match="views=2"):
+        ViewContrast()(Seen(None, None, draw(3, 2), features={"views": views[:, :1]}))
+
+
+def test_moments_are_kept_and_stand_for_the_source(tmp_path: Path) -> None:
+    net, x = second(model()), batches(1, 60)[0]
+    h = net[:4](x).detach()
+    state = AgainstSource(queue=30).begin(net, [])
+    held = torch.zeros(0, 96)
+    for y in batches(2, seed=5):
+        f = net[:4](y).detach().requires_grad_()
+        looked = Seen(y, None, net(y), features={"penultimate": f})
+        state.look(looked)
+        both = torch.cat([f, held])
+        apart = (both.mean(0) - h.mean(0)).square().mean() + (both.T.cov() - h.T.cov()).square().mean()
+        torch.testing.assert_close(MomentDistance()(looked), apart, rtol=1e-3, atol=1e-4)
+        torch.testing.assert_close(
+            CORAL()(looked), (both.T.cov() - h.T.cov()).square().mean() / 4, rtol=1e-3, atol=1e-4
+        )
+        assert torch.autograd.grad(MomentDistance()(looked), f)[0].abs().max() > 0
+        state.learn()
+        held = torch.cat([held, f.detach()])[-30:]
+    assert torch.equal(state.tensors()["held"], held)
+    state.reset()
+    assert not len(state.tensors()["held"])
+    other = model()
+    load(other, adapters(net)["second"].save(tmp_path / "second"))
+    (kept,) = (m for _, m in adapters(other)["second"].modules() if isinstance(m.method, KeptMoments))
+    torch.testing.assert_close(kept.mean, h.mean(0))
+    with pytest.raises(ValueError, match="attach KeptMoments"):
+        AgainstSource().begin(model(), [])
+    with pytest.raises(LossError, match="MomentDistance"):
+        state.look(Seen(x, None, net(x)))
+    with pytest.raises(MethodError, match="linear"):
+        attach(model(), KeptMoments(), at="0", data=x)
 
 
 def test_views_are_contrasted_with_the_last_keys_of_other_classes() -> None:

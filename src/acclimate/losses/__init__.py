@@ -77,6 +77,7 @@ from acclimate.losses.sinkhorn import coupling
 from acclimate.losses.sliced_wasserstein import SlicedWasserstein
 from acclimate.losses.spectrum import Spectrum
 from acclimate.losses.symmetric_cross_entropy import SymmetricCrossEntropy
+from acclimate.losses.view_contrast import ViewContrast
 from acclimate.losses.view_label import ViewLabel
 from acclimate.losses.view_squares import ViewSquares
 from acclimate.losses.which_view import WhichView
@@ -96,7 +97,7 @@ __all__ = [
     "OnTarget", "OnViews", "OutputEnergy", "OverPairs", "PartAdversarial", "PatchContrast", "Penalty",
     "Pinball", "PriorEntropy", "PrototypeContrast", "PseudoLabel", "PullToStart", "QueueContrast",
     "Reconstruction", "RiskQuantile", "RiskSlopes", "RiskVariance", "Seen", "SelfTaught", "SharpenedLabel",
-    "SlicedWasserstein", "Spectrum", "Sum", "SymmetricCrossEntropy", "ViewLabel", "ViewSquares",
-    "WhichView", "WithinClassesAdversarial", "conjugate", "coupling", "discrepancy", "fitted_field",
-    "free_energy", "heard", "logits_of", "losses", "need", "ramp", "reverse",
+    "SlicedWasserstein", "Spectrum", "Sum", "SymmetricCrossEntropy", "ViewContrast", "ViewLabel",
+    "ViewSquares", "WhichView", "WithinClassesAdversarial", "conjugate", "coupling", "discrepancy",
+    "fitted_field", "free_energy", "heard", "logits_of", "losses", "need", "ramp", "reverse",
 ]  # fmt: skip

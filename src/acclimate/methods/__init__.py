@@ -51,6 +51,7 @@ from acclimate.methods.instance_statistics import InstanceStatistics
 from acclimate.methods.invertible import Invertible
 from acclimate.methods.kasa import KaSA
 from acclimate.methods.kept import Kept
+from acclimate.methods.kept_moments import KeptMoments
 from acclimate.methods.kronecker import Kronecker
 from acclimate.methods.label_prior import LabelPrior
 from acclimate.methods.ladder import Descent, Ladder
@@ -178,6 +179,7 @@ __all__ = [
     "Invertible",
     "KaSA",
     "Kept",
+    "KeptMoments",
     "Kronecker",
     "LabelPrior",
     "Ladder",

@@ -5,6 +5,7 @@ from acclimate.players.accumulated import Accumulated
 from acclimate.players.adapter_teacher import AdapterTeacher
 from acclimate.players.adversarial_views import AdversarialViews
 from acclimate.players.affine_view import AffineView
+from acclimate.players.against_source import AgainstSource
 from acclimate.players.amplitude_view import AmplitudeView
 from acclimate.players.anchors import Anchors
 from acclimate.players.asking import answer, quiet
@@ -50,15 +51,15 @@ from acclimate.players.turned import TURNS, Turned
 from acclimate.players.views import Views
 
 __all__ = [
-    "TURNS", "Accumulated", "AdapterTeacher", "AdversarialViews", "AffineView", "AmplitudeView", "Anchors",
-    "Augmentation", "AugmentedTeacher", "BaseTeacher", "CategoryBalanced", "CentroidLabels", "ClassCentres",
-    "ClassMix", "ClassShares", "ClassThresholds", "ContinualFilter", "ContrastingTeacher",
-    "DebiasedTeacher", "Denoiser", "Discriminator", "Diverse", "EMATeacher", "EntropyBand", "Every",
-    "Filter", "FilterState", "Fisher", "FollowedFeatures", "FrozenFeatures", "GroupWeights",
-    "ImageAugmentation", "LabelBudget", "LabelBudgetState", "LaplacianLabels", "LearnedAugmentation",
-    "LowEntropy", "LowLoss", "Memory", "MemoryState", "NeighbourTeacher", "Novel", "OfTarget",
-    "OtherTeacher", "Peer", "Player", "PlayerState", "PredictionBalanced", "PriorCorrection", "Prototypes",
-    "RankBudget", "RankShares", "SecondViews", "SelfChallenge", "Sensitive", "ShuffledPatches",
-    "StochasticRestore", "Teacher", "TeacherState", "TowardsStart", "Turned", "Views", "answer",
-    "nearest_centroid", "quiet",
+    "TURNS", "Accumulated", "AdapterTeacher", "AdversarialViews", "AffineView", "AgainstSource",
+    "AmplitudeView", "Anchors", "Augmentation", "AugmentedTeacher", "BaseTeacher", "CategoryBalanced",
+    "CentroidLabels", "ClassCentres", "ClassMix", "ClassShares", "ClassThresholds", "ContinualFilter",
+    "ContrastingTeacher", "DebiasedTeacher", "Denoiser", "Discriminator", "Diverse", "EMATeacher",
+    "EntropyBand", "Every", "Filter", "FilterState", "Fisher", "FollowedFeatures", "FrozenFeatures",
+    "GroupWeights", "ImageAugmentation", "LabelBudget", "LabelBudgetState", "LaplacianLabels",
+    "LearnedAugmentation", "LowEntropy", "LowLoss", "Memory", "MemoryState", "NeighbourTeacher", "Novel",
+    "OfTarget", "OtherTeacher", "Peer", "Player", "PlayerState", "PredictionBalanced", "PriorCorrection",
+    "Prototypes", "RankBudget", "RankShares", "SecondViews", "SelfChallenge", "Sensitive",
+    "ShuffledPatches", "StochasticRestore", "Teacher", "TeacherState", "TowardsStart", "Turned", "Views",
+    "answer", "nearest_centroid", "quiet",
 ]  # fmt: skip

@@ -71,9 +71,14 @@ PEERS = (
         "TTT",
         _TTAB,
         "ttt",
-        "the second head is taught on a checkpoint, which is held (`turning`); it sits where the first does",
+        "the second head is taught on a checkpoint, which is held (`turning`), and sits where the first does",
     ),
-    Peer("TTT++", _TTAB, "", "not yet"),
+    Peer(
+        "TTT++",
+        _TTAB,
+        "ttt-plus-plus",
+        "the projector is taught on a checkpoint (`projecting`); its moments are not matched",
+    ),
     Peer("NOTE", _TTAB, "note", "statistics follow what is answered, not the memory"),
     Peer("conjugate pseudo-labels", _TTAB, "conjugate-labels"),
 )

@@ -15,19 +15,19 @@ from acclimate.bench import shift
 from acclimate.bench.conditions import Moment
 from acclimate.bench.convnet import pretrained
 from acclimate.bench.digits import digits
-from acclimate.engine import attach
+from acclimate.engine import Method, attach
 from acclimate.loops import Adaptation, stream, taught_beforehand
-from acclimate.losses import Seen, WhichView
-from acclimate.methods import BatchStatistics, Full, SecondHead
-from acclimate.players import TURNS, SecondViews
+from acclimate.losses import MomentDistance, Seen, ViewContrast, WhichView
+from acclimate.methods import BatchStatistics, Full, KeptMoments, SecondHead
+from acclimate.players import TURNS, AffineView, AgainstSource, Augmentation, SecondViews
 from acclimate.recipes.recipe import Finding, written
 from acclimate.recipes.sfda import below_head
 from acclimate.recipes.shifted import least_gain, rounded
-from acclimate.recipes.streams.parts import adam, brief
+from acclimate.recipes.streams.parts import adam, brief, without
 from acclimate.rules import Gradient
 from acclimate.sites import At
 
-__all__ = ["ttt", "turning"]
+__all__ = ["projecting", "ttt", "ttt_plus_plus", "turning"]
 
 
 @written(papers=[], needs=["stream"])
@@ -73,6 +73,65 @@ def _what_a_second_head_knows_the_first_gains(seeds: Sequence[int], on: bool) ->
         "a gain over statistics of the batch alone was looked for and not seen: they come to 93 points on noise and low contrast, "
         "with the method or without. First tried with a linear second head, which tells half of the turns, and a rate of 1e-3: it "
         "gained 11 points and more, but in two of three seeds so did one that was never taught",
+    )
+
+
+@written(papers=[], needs=["stream"])
+def ttt_plus_plus(
+    lr: float = 3e-4,
+    moments: float = 1.0,
+    queue: int = 256,
+    temperature: float = 0.5,
+    augmentations: tuple[Augmentation, ...] = (AffineView(),),
+    steps: int = 1,
+    at: At = below_head,
+    blend: float = 0.0,
+) -> Adaptation:
+    """All below the classifier by contrast of views, and by features' moments brought back to the source's (Liu et al., 2021).
+
+    `projecting` teaches the projector, which is held, and keeps the moments of what enters the classifier. There the projector's
+    moments are matched too, each distance is divided by what it is between batches of the source, and network and projector are
+    taught together. On the brief digits stream 68.7 %, 65.3 without the moments and 65.6 by them alone (with views of noise and
+    shifts 67.4 and 62.8), where the unadapted model has 44.8; over statistics of the batch 93.6, where these alone come to 93.2.
+    """
+    loss = ViewContrast(temperature) + moments * MomentDistance()
+    players = (SecondViews(augmentations, views=2), AgainstSource(queue))
+    method = {BatchStatistics(blend=blend): "all", Full(): at}
+    return Adaptation(method, loss, adam(lr), players, steps=steps, answer="after")
+
+
+def projecting(
+    model: nn.Module,
+    inputs: Tensor,
+    epochs: int = 5,
+    outputs: int = 32,
+    augmentations: tuple[Augmentation, ...] = (AffineView(),),
+    seed: int = 0,
+) -> nn.Module:
+    """The model with a projector that tells its own inputs apart by their views, and the moments of their features."""
+    method: dict[Method, At] = {SecondHead(outputs, 2 * outputs): "head", KeptMoments(): "head"}
+    players = (SecondViews(augmentations, views=2),)
+    taught_beforehand(model, inputs, method, ViewContrast(), players, epochs, Gradient(lr=1e-2), seed=seed)
+    return model
+
+
+@ttt_plus_plus.claim
+def _moments_hold_the_contrast_to_the_source(seeds: Sequence[int], on: bool) -> Finding:
+    """Every second batch of 75 digits, under noise and then in low contrast. Off, contrast alone teaches."""
+    made = ttt_plus_plus.adaptation
+    alone = without(made, AgainstSource, loss=ViewContrast())
+    ways = {"unadapted": None, "contrast_alone": alone, "ttt_plus_plus": made if on else alone}
+    rows: dict[str, list[float]] = {name: [] for name in ways}
+    for seed in seeds:
+        model = projecting(pretrained(), digits("train")[0][:400], epochs=3, seed=seed)
+        moments = brief("shuffled", seed, size=75)[::2]
+        for name, each in ways.items():
+            rows[name].append(_answered(model, each, moments, seed))
+    return Finding(
+        rounded(rows),
+        "in each seed at least 10 points above the unadapted model, and above the contrast alone",
+        least_gain(rows, "ttt_plus_plus", "unadapted") >= 10
+        and least_gain(rows, "ttt_plus_plus", "contrast_alone") > 0,
     )
 
 
