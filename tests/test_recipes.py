@@ -43,7 +43,7 @@ from acclimate.losses import DistanceField, MeanSquares
 from acclimate.methods import BatchStatistics, FeatureCache, Head, KeptMoments, LoRA, Prefix, SecondHead
 from acclimate.methods.absorbed import Reading
 from acclimate.methods.given import Given
-from acclimate.players import ImageAugmentation
+from acclimate.players import Blended, ImageAugmentation
 from acclimate.recipes import Recipe, RecipeError, Sentence, all_recipes, recipe
 from acclimate.recipes.extracted import Searched
 from acclimate.recipes.papers import papers
@@ -197,6 +197,7 @@ OWN: dict[str, tuple[Any, Any, dict[str, Any]]] = {
         lambda: {"target": skeletons.pictures(0, 64, True)},
         {"prior": DistanceField(20)},
     ),
+    "gtta": (pretrained, lambda: data_for("stream"), dict(zip(("inputs", "labels"), digits("train"), strict=True))),
     "ttt": (lambda: second(4), lambda: data_for("stream"), {}),
     "ttt-plus-plus": (lambda: second(8), lambda: data_for("stream"), {}),
     "ta3n": (
@@ -279,6 +280,8 @@ OTHER = {
     "several": True,
     "noise": 0.25,
     "inputs": torch.zeros(2, 1, 8, 8),
+    "labels": torch.zeros(2, dtype=torch.long),
+    "mix": Blended(),
     "epsilon": 2.0,
     "gamma": 0.5,
     "cmf-alpha": 0.5,

@@ -16,11 +16,13 @@ from acclimate.engine import MethodError, adapters, attach, load
 from acclimate.loops import Adaptation, Guard, LoopError, keep_stream, resume_stream, stream, taught_beforehand
 from acclimate.losses import (
     CORAL,
+    CrossEntropy,
     Diversity,
     Entropy,
     InformationMaximisation,
     LossError,
     MomentDistance,
+    OnTarget,
     OnViews,
     PseudoLabel,
     QueueContrast,
@@ -29,7 +31,19 @@ from acclimate.losses import (
     WhichView,
 )
 from acclimate.methods import BatchStatistics, Full, KeptMoments, LoRA, SecondHead
-from acclimate.players import TURNS, AgainstSource, ContrastingTeacher, EMATeacher, Player, SecondViews, Turned
+from acclimate.players import (
+    TURNS,
+    AgainstSource,
+    Blended,
+    Confident,
+    ContrastingTeacher,
+    EMATeacher,
+    InStyle,
+    MixedSource,
+    Player,
+    SecondViews,
+    Turned,
+)
 from acclimate.recipes import recipe
 from acclimate.rules import Gradient
 
@@ -39,6 +53,9 @@ VIEWS = SecondViews(TURNS, views=4)
 
 def draw(*shape: int, seed: int = 0) -> Tensor:
     return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
+
+
+SOURCE = draw(30, 1, 6, 6, seed=7)
 
 
 class Net(nn.Sequential):
@@ -79,6 +96,7 @@ ROWS: dict[str, Callable[[], Adaptation]] = {
     "ttt": turns,
     "ttt-plus-plus": lambda: recipe("ttt-plus-plus", queue=30, at=["0.weight"]).adaptation,
     "adacontrast": contrasted,
+    "gtta": lambda: recipe("gtta", inputs=SOURCE, labels=torch.arange(30) % 4).adaptation,
 }
 rows = pytest.mark.parametrize("name", ROWS)
 guards = pytest.mark.parametrize("guard", [False, EASY], ids=["plain", "guarded"])
@@ -218,6 +236,53 @@ def test_moments_are_kept_and_stand_for_the_source(tmp_path: Path) -> None:
         state.look(Seen(x, None, net(x)))
     with pytest.raises(MethodError, match="linear"):
         attach(model(), KeptMoments(), at="0", data=x)
+
+
+def test_source_rows_are_mixed_with_the_rows_most_like_them() -> None:
+    net, labels = model(), torch.arange(30) % 4
+    attach(net, Full(), at=["0.weight"], name="inner")
+    x, random = batches(1)[0], torch.Generator().manual_seed(0)
+    state = MixedSource(SOURCE, labels, Blended(0.25)).begin(net, [])
+    for _ in range(2):
+        looked = Seen(x, None, net(x))
+        before = state.tensors()
+        state.look(looked)
+        drawn = torch.randint(30, (20,), generator=random)
+        near = (net(SOURCE[drawn]).softmax(1) @ net(x).softmax(1).mT).argmax(1)
+        mixed = 0.75 * SOURCE[drawn] + 0.25 * x[near]
+        assert looked.target is not None and torch.equal(looked.target.labels, labels[drawn])
+        torch.testing.assert_close(looked.target.inputs, mixed)
+        torch.testing.assert_close(
+            OnTarget(CrossEntropy())(looked), F.cross_entropy(net(mixed), labels[drawn]), rtol=1e-4, atol=1e-5
+        )
+    state.restore(before)
+    state.look(looked)
+    torch.testing.assert_close(looked.target.inputs, mixed)
+    styled = InStyle()(SOURCE[:2], x[:2]).flatten(2)
+    torch.testing.assert_close(styled.mean(2), x[:2].flatten(2).mean(2), rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(styled.std(2), x[:2].flatten(2).std(2))
+    with pytest.raises(ValueError, match="give inputs"):
+        MixedSource().begin(net, [])
+    with pytest.raises(LossError, match="give both alike"):
+        state.look(Seen(x[..., :5], None, net(x)))
+
+
+def test_rows_teach_that_are_surer_than_usual() -> None:
+    state, usual = Confident(decay=0.5, first=0.4).begin(model(), []), 0.4
+    for seed in range(3):
+        looked = Seen(None, None, 2 * draw(8, 4, seed=seed))
+        sure = looked.logits.softmax(1).amax(1)
+        usual = 0.5 * usual + 0.5 * float(sure.mean())
+        kept = state.tensors()
+        state.look(looked)
+        assert torch.equal(looked.weights, (sure >= min(usual**0.5, float(sure.max()))).float())
+    state.restore(kept)
+    state.look(looked)
+    assert float(state.tensors()["usual"]) == pytest.approx(usual)
+    state.reset()
+    assert float(state.tensors()["usual"]) == 0.4
+    with pytest.raises(ValueError, match="decay"):
+        Confident(decay=1.0)
 
 
 def test_views_are_contrasted_with_the_last_keys_of_other_classes() -> None:

@@ -114,8 +114,8 @@ def suite(name: str) -> Adaptation:
     return dataclasses.replace(made, method=method, loss=Sum(terms) if terms else None, players=players)
 
 
-PREPARED = {"adacontrast", "ttt", "ttt-plus-plus"}
-"""Rows that need a head or what was taught beforehand, with these laws in test_second_heads.py."""
+PREPARED = {"adacontrast", "gtta", "ttt", "ttt-plus-plus"}
+"""Rows that need a head, rows of the source or what was taught beforehand, with these laws in test_second_heads.py."""
 ROWS |= {
     peer.ours: functools.partial(suite, peer.ours) for peer in PEERS if peer.ours not in ("", *ROWS, "tent", *PREPARED)
 }

@@ -1,8 +1,9 @@
 """Views of one row are alike, and unlike the views of all others.
 
-    mean_ij mean_(k != j)  - log  exp(z_ij . z_ik / temperature) / sum_(l m != i j) exp(z_ij . z_lm / temperature)
+    mean_ij mean_(k != j)  - log  exp(z_ij . z_ik / temperature) / sum_(z != z_ij) exp(z_ij . z / temperature)
 
-z_ij is what is said of the j-th view of row i, of length 1; l m runs over all views of all rows. With two views it is the loss of SimCLR.
+z_ij is what is said of the j-th view of row i, of length 1; z runs over all views of all rows. With two
+views it is the loss of SimCLR.
 
 Chen, Kornblith, Norouzi, Hinton, "A Simple Framework for Contrastive Learning of Visual Representations", 2020.
 """

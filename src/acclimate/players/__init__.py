@@ -22,7 +22,16 @@ from acclimate.players.contrasting_teacher import ContrastingTeacher
 from acclimate.players.debiased_teacher import DebiasedTeacher
 from acclimate.players.denoiser import Denoiser
 from acclimate.players.ema_teacher import EMATeacher
-from acclimate.players.filters import Diverse, EntropyBand, Filter, FilterState, LowEntropy, Novel, Sensitive
+from acclimate.players.filters import (
+    Confident,
+    Diverse,
+    EntropyBand,
+    Filter,
+    FilterState,
+    LowEntropy,
+    Novel,
+    Sensitive,
+)
 from acclimate.players.fisher import Fisher
 from acclimate.players.followed_features import FollowedFeatures
 from acclimate.players.frozen_features import FrozenFeatures
@@ -31,6 +40,7 @@ from acclimate.players.label_budget import LabelBudget, LabelBudgetState
 from acclimate.players.laplacian_labels import LaplacianLabels
 from acclimate.players.learned_augmentation import LearnedAugmentation
 from acclimate.players.memories import CategoryBalanced, Memory, MemoryState, PredictionBalanced
+from acclimate.players.mixed_source import Blended, InStyle, MixedSource
 from acclimate.players.neighbour_teacher import NeighbourTeacher
 from acclimate.players.of_target import OfTarget
 from acclimate.players.other_teacher import OtherTeacher
@@ -52,14 +62,14 @@ from acclimate.players.views import Views
 
 __all__ = [
     "TURNS", "Accumulated", "AdapterTeacher", "AdversarialViews", "AffineView", "AgainstSource",
-    "AmplitudeView", "Anchors", "Augmentation", "AugmentedTeacher", "BaseTeacher", "CategoryBalanced",
-    "CentroidLabels", "ClassCentres", "ClassMix", "ClassShares", "ClassThresholds", "ContinualFilter",
-    "ContrastingTeacher", "DebiasedTeacher", "Denoiser", "Discriminator", "Diverse", "EMATeacher",
-    "EntropyBand", "Every", "Filter", "FilterState", "Fisher", "FollowedFeatures", "FrozenFeatures",
-    "GroupWeights", "ImageAugmentation", "LabelBudget", "LabelBudgetState", "LaplacianLabels",
-    "LearnedAugmentation", "LowEntropy", "LowLoss", "Memory", "MemoryState", "NeighbourTeacher", "Novel",
-    "OfTarget", "OtherTeacher", "Peer", "Player", "PlayerState", "PredictionBalanced", "PriorCorrection",
-    "Prototypes", "RankBudget", "RankShares", "SecondViews", "SelfChallenge", "Sensitive",
-    "ShuffledPatches", "StochasticRestore", "Teacher", "TeacherState", "TowardsStart", "Turned", "Views",
-    "answer", "nearest_centroid", "quiet",
+    "AmplitudeView", "Anchors", "Augmentation", "AugmentedTeacher", "BaseTeacher", "Blended",
+    "CategoryBalanced", "CentroidLabels", "ClassCentres", "ClassMix", "ClassShares", "ClassThresholds", "Confident",
+    "ContinualFilter", "ContrastingTeacher", "DebiasedTeacher", "Denoiser", "Discriminator", "Diverse",
+    "EMATeacher", "EntropyBand", "Every", "Filter", "FilterState", "Fisher", "FollowedFeatures",
+    "FrozenFeatures", "GroupWeights", "ImageAugmentation", "InStyle", "LabelBudget", "LabelBudgetState",
+    "LaplacianLabels", "LearnedAugmentation", "LowEntropy", "LowLoss", "Memory", "MemoryState",
+    "MixedSource", "NeighbourTeacher", "Novel", "OfTarget", "OtherTeacher", "Peer", "Player", "PlayerState",
+    "PredictionBalanced", "PriorCorrection", "Prototypes", "RankBudget", "RankShares", "SecondViews",
+    "SelfChallenge", "Sensitive", "ShuffledPatches", "StochasticRestore", "Teacher", "TeacherState",
+    "TowardsStart", "Turned", "Views", "answer", "nearest_centroid", "quiet",
 ]  # fmt: skip

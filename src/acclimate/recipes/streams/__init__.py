@@ -11,8 +11,9 @@ from acclimate.recipes.streams.remembered import note, rotta
 from acclimate.recipes.streams.second_heads import ttt, ttt_plus_plus
 from acclimate.recipes.streams.self_taught import conjugate_labels, memo, rpl, shot_online
 from acclimate.recipes.streams.statistics import norm_alpha, norm_test, t3a, ttaug
+from acclimate.recipes.streams.with_source import gtta
 
 __all__ = [
-    "adacontrast", "cmf", "conjugate_labels", "deyo", "eata", "eta", "memo", "norm_alpha", "norm_test", "note", "rdumb",
+    "adacontrast", "cmf", "conjugate_labels", "deyo", "eata", "eta", "gtta", "memo", "norm_alpha", "norm_test", "note", "rdumb",
     "rmt", "roid", "rotta", "rpl", "santa", "sar", "shot_online", "t3a", "ttaug", "ttt", "ttt_plus_plus",
 ]  # fmt: skip

@@ -54,8 +54,8 @@ PEERS = (
     Peer(
         "GTTA",
         _TTA,
-        "",
-        "it trains on mixtures of labelled source images and a style network, which a stream does not have",
+        "gtta",
+        "labelled rows of the source have to be given; style is that of pixels, not redrawn by a network",
     ),
     Peer(
         "RMT",
