@@ -68,6 +68,9 @@ class AgainstSource(Player):
 
 
 class AgainstSourceState(PlayerState):
+    held: Tensor  # (rows, channels), the oldest first
+    next: Tensor
+
     def __init__(self, player: AgainstSource, source: Tensor) -> None:
         self.player, self.source = player, source
         self.reset()
@@ -98,5 +101,5 @@ class AgainstSourceState(PlayerState):
         self.held, self.next = tensors["held"].clone(), torch.empty(0, 0)
 
     def reset(self) -> None:
-        self.held = torch.empty(0, 0)  # the oldest first
+        self.held = torch.empty(0, 0)
         self.next = torch.empty(0, 0)

@@ -43,6 +43,7 @@ class ConfidentState(FilterState):
     """``usual`` is how sure the model has been on average."""
 
     filter: Confident
+    usual: float
 
     def __init__(self, filter: Confident, model: nn.Module) -> None:
         super().__init__(filter, model)
