@@ -48,8 +48,9 @@ from acclimate.losses import (
 ROWS, CLASSES, CHANNELS = 6, 4, 5
 SHARED = {
     "ConditionalAdversarial", "JointMMD", "JointTransport", "MarginDisparity", "ClassDiscrepancy", "ClassifierDiscrepancy",
+    "WhichView",
 }  # fmt: skip
-"""Losses that compare what the two domains say of classes."""
+"""Losses that compare what the two domains say of classes, and one whose outputs are numbers of views."""
 VARIANTS: list[Loss] = [
     CrossEntropy(smoothing=0.1),
     GeneralisedCrossEntropy(q=1.0),
@@ -79,8 +80,9 @@ OWN_LAWS = {
     "EntropyAdversarial",
     "NodeMatching",
     "PatchContrast",
+    "QueueContrast",
     "Reconstruction",
-}  # in test_dense.py, and the last in test_slots.py
+}  # in test_dense.py, the last two in test_second_heads.py and test_slots.py
 EVERY = [loss for loss in EVERY if type(loss).__name__ not in OWN_LAWS]
 ALONE = [
     loss

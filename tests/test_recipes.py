@@ -40,10 +40,10 @@ from acclimate.loops import Adaptation, consult
 from acclimate.loops import stream as open_stream
 from acclimate.loops.simulated_pair import as_they_are
 from acclimate.losses import DistanceField, MeanSquares
-from acclimate.methods import BatchStatistics, FeatureCache, Head, LoRA, Prefix
+from acclimate.methods import BatchStatistics, FeatureCache, Head, KeptMoments, LoRA, Prefix, SecondHead
 from acclimate.methods.absorbed import Reading
 from acclimate.methods.given import Given
-from acclimate.players import ImageAugmentation
+from acclimate.players import Blended, ImageAugmentation
 from acclimate.recipes import Recipe, RecipeError, Sentence, all_recipes, recipe
 from acclimate.recipes.extracted import Searched
 from acclimate.recipes.papers import papers
@@ -82,6 +82,13 @@ def filmed(count: int) -> dict[str, Any]:
 def cached(model: nn.Module) -> nn.Module:
     """With an adapter that says nothing yet, to be taught by."""
     attach(model, FeatureCache(most=2), at="head", name="cache").disable()
+    return model
+
+
+def second(outputs: int) -> nn.Module:
+    """With a second head that was never taught, and moments of the source."""
+    model = pretrained()
+    attach(model, {SecondHead(outputs): "head", KeptMoments(): "head"}, name="second", data=digits("train")[0][:96])
     return model
 
 
@@ -190,6 +197,9 @@ OWN: dict[str, tuple[Any, Any, dict[str, Any]]] = {
         lambda: {"target": skeletons.pictures(0, 64, True)},
         {"prior": DistanceField(20)},
     ),
+    "gtta": (pretrained, lambda: data_for("stream"), dict(zip(("inputs", "labels"), digits("train"), strict=True))),
+    "ttt": (lambda: second(4), lambda: data_for("stream"), {}),
+    "ttt-plus-plus": (lambda: second(8), lambda: data_for("stream"), {}),
     "ta3n": (
         sequences.network,
         lambda: {"source": sequences.filmed(0, 64, 8).source, "target": sequences.filmed(0, 64, 8).target},
@@ -270,6 +280,8 @@ OTHER = {
     "several": True,
     "noise": 0.25,
     "inputs": torch.zeros(2, 1, 8, 8),
+    "labels": torch.zeros(2, dtype=torch.long),
+    "mix": Blended(),
     "epsilon": 2.0,
     "gamma": 0.5,
     "cmf-alpha": 0.5,

@@ -4,6 +4,7 @@ from acclimate.loops.adaptation import Adaptation
 from acclimate.loops.amplitude_pair import amplitude_pair
 from acclimate.loops.asking import Oracle, ask_in_rounds, consult
 from acclimate.loops.augmented_pair import augmented_pair
+from acclimate.loops.beforehand import taught_beforehand
 from acclimate.loops.cross_view import cross_view
 from acclimate.loops.domain_pair import domain_pair
 from acclimate.loops.ensemble import ensemble
@@ -30,6 +31,6 @@ __all__ = [
     "Adaptation", "Cloud", "Edge", "Event", "Guard", "Loop", "LoopError", "Oracle", "Run", "Score", "Stream",
     "amplitude_pair", "ask_in_rounds", "augmented_pair", "consult", "cross_view", "domain_pair", "ensemble",
     "evaluate", "finetune", "fit", "held_pair", "imagined", "joined_pair", "keep_stream", "many_domains",
-    "mixed_domains", "predict", "recomputing", "resume_stream", "routed_domains", "simulated_pair", "source_free",
-    "stream", "structure_pair",
+    "mixed_domains", "predict", "recomputing", "resume_stream", "routed_domains", "simulated_pair",
+    "source_free", "stream", "structure_pair", "taught_beforehand",
 ]  # fmt: skip

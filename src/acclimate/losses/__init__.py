@@ -22,6 +22,7 @@ from acclimate.losses.cross_entropy import CrossEntropy
 from acclimate.losses.cycle_contrast import CycleContrast
 from acclimate.losses.discriminator import Discriminator
 from acclimate.losses.distillation import Distillation
+from acclimate.losses.diversity import Diversity
 from acclimate.losses.domain_adversarial import DomainAdversarial, ramp, reverse
 from acclimate.losses.domains import ByDomain, Domains
 from acclimate.losses.domains_adversarial import DomainsAdversarial, WithinClassesAdversarial
@@ -55,6 +56,7 @@ from acclimate.losses.need import need
 from acclimate.losses.node_matching import NodeMatching
 from acclimate.losses.nuclear_norm import NuclearNorm
 from acclimate.losses.on_target import OnTarget
+from acclimate.losses.on_views import OnViews
 from acclimate.losses.output_energy import DistanceField, OutputEnergy, fitted_field
 from acclimate.losses.over_pairs import MomentDistance, OverPairs
 from acclimate.losses.part_adversarial import AttendedAdversarial, PartAdversarial
@@ -65,6 +67,7 @@ from acclimate.losses.prior_entropy import PriorEntropy
 from acclimate.losses.prototype_contrast import PrototypeContrast
 from acclimate.losses.pseudo_label import PseudoLabel
 from acclimate.losses.pull_to_start import PullToStart
+from acclimate.losses.queue_contrast import QueueContrast
 from acclimate.losses.reconstruction import Reconstruction
 from acclimate.losses.risk_slopes import RiskSlopes
 from acclimate.losses.risk_spread import RiskQuantile, RiskVariance
@@ -75,25 +78,27 @@ from acclimate.losses.sinkhorn import coupling
 from acclimate.losses.sliced_wasserstein import SlicedWasserstein
 from acclimate.losses.spectrum import Spectrum
 from acclimate.losses.symmetric_cross_entropy import SymmetricCrossEntropy
+from acclimate.losses.view_contrast import ViewContrast
 from acclimate.losses.view_label import ViewLabel
 from acclimate.losses.view_squares import ViewSquares
+from acclimate.losses.which_view import WhichView
 
 __all__ = [
     "CORAL", "IGNORED", "MMD", "Activity", "Alignment", "AnchorEntropy", "Apart", "AttendedAdversarial",
     "AttentiveEntropy", "BetweenParts", "BinaryConsistency", "ByDomain", "CentreDistance", "Change",
     "ClassConfusion", "ClassDiscrepancy", "ClassifierDiscrepancy", "Compatibility", "ConditionalAdversarial",
     "ConditionalDiscriminator", "ConfidentLabel", "ConjugateLabel", "Consistency", "CrossEntropy",
-    "CycleContrast", "Discriminator", "DistanceField", "Distillation", "DomainAdversarial",
-    "DomainExpertInformation", "Domains",
-    "DomainsAdversarial", "Entropy", "EntropyAdversarial", "FeatureDistance", "FeatureNorm", "FeatureVariance",
-    "FlippedConsistency", "FooledDiscriminator", "FreeEnergyAlignment", "GateConcentration", "GateInformation",
-    "GatePrior", "GeneralisedCrossEntropy", "GradientVariance", "InformationMaximisation", "InvariantRisk",
-    "JointMMD", "JointTransport", "LikelihoodRatio", "LocalCrossEntropy", "LogitAdjusted", "LogitSquares",
-    "Loss", "LossError", "MarginDisparity", "MarginalEntropy", "MeanSquares", "MomentDistance", "NodeMatching",
-    "NuclearNorm", "OnTarget", "OutputEnergy", "OverPairs", "PartAdversarial", "PatchContrast", "Penalty",
-    "Pinball", "PriorEntropy", "PrototypeContrast", "PseudoLabel", "PullToStart", "Reconstruction",
-    "RiskQuantile", "RiskSlopes", "RiskVariance", "Routed", "Seen", "SelfTaught", "SharpenedLabel", "SlicedWasserstein",
-    "Spectrum", "Sum", "SymmetricCrossEntropy", "ViewLabel", "ViewSquares", "WithinClassesAdversarial",
-    "conjugate", "coupling", "discrepancy", "fitted_field", "free_energy", "heard", "logits_of", "losses",
-    "need", "ramp", "reverse",
+    "CycleContrast", "Discriminator", "DistanceField", "Distillation", "Diversity", "DomainAdversarial",
+    "DomainExpertInformation", "Domains", "DomainsAdversarial", "Entropy", "EntropyAdversarial",
+    "FeatureDistance", "FeatureNorm", "FeatureVariance", "FlippedConsistency", "FooledDiscriminator",
+    "FreeEnergyAlignment", "GateConcentration", "GateInformation", "GatePrior", "GeneralisedCrossEntropy",
+    "GradientVariance", "InformationMaximisation", "InvariantRisk", "JointMMD", "JointTransport",
+    "LikelihoodRatio", "LocalCrossEntropy", "LogitAdjusted", "LogitSquares", "Loss", "LossError",
+    "MarginDisparity", "MarginalEntropy", "MeanSquares", "MomentDistance", "NodeMatching", "NuclearNorm",
+    "OnTarget", "OnViews", "OutputEnergy", "OverPairs", "PartAdversarial", "PatchContrast", "Penalty",
+    "Pinball", "PriorEntropy", "PrototypeContrast", "PseudoLabel", "PullToStart", "QueueContrast",
+    "Reconstruction", "RiskQuantile", "RiskSlopes", "RiskVariance", "Routed", "Seen", "SelfTaught",
+    "SharpenedLabel", "SlicedWasserstein", "Spectrum", "Sum", "SymmetricCrossEntropy", "ViewContrast",
+    "ViewLabel", "ViewSquares", "WhichView", "WithinClassesAdversarial", "conjugate", "coupling", "discrepancy",
+    "fitted_field", "free_energy", "heard", "logits_of", "losses", "need", "ramp", "reverse",
 ]  # fmt: skip

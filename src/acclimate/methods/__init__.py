@@ -54,6 +54,7 @@ from acclimate.methods.instance_statistics import InstanceStatistics
 from acclimate.methods.invertible import Invertible
 from acclimate.methods.kasa import KaSA
 from acclimate.methods.kept import Kept
+from acclimate.methods.kept_moments import KeptMoments
 from acclimate.methods.kronecker import Kronecker
 from acclimate.methods.label_prior import LabelPrior
 from acclimate.methods.ladder import Descent, Ladder
@@ -93,6 +94,7 @@ from acclimate.methods.road import RoAd
 from acclimate.methods.rotation import Rotation
 from acclimate.methods.router import TokenRouter
 from acclimate.methods.seasonal_trend import SeasonalTrend
+from acclimate.methods.second_head import SecondHead
 from acclimate.methods.segment import SegmentLoRA
 from acclimate.methods.signed import Signed
 from acclimate.methods.singular import SORSA, SVFit
@@ -183,6 +185,7 @@ __all__ = [
     "Invertible",
     "KaSA",
     "Kept",
+    "KeptMoments",
     "Kronecker",
     "LabelPrior",
     "Ladder",
@@ -225,6 +228,7 @@ __all__ = [
     "SVFit",
     "Scale",
     "SeasonalTrend",
+    "SecondHead",
     "SegmentLoRA",
     "Signed",
     "SoftPrompt",

@@ -1,5 +1,6 @@
 """Which rows of a batch teach, and how much: a filter gives each row a weight, and those of several multiply."""
 
+from acclimate.players.filters.confident import Confident
 from acclimate.players.filters.diverse import Diverse
 from acclimate.players.filters.entropy_band import EntropyBand
 from acclimate.players.filters.filter import Filter, FilterState
@@ -8,5 +9,5 @@ from acclimate.players.filters.novel import Novel
 from acclimate.players.filters.sensitive import Sensitive
 
 __all__ = [
-    "Diverse", "EntropyBand", "Filter", "FilterState", "LowEntropy", "Novel", "Sensitive",
+    "Confident", "Diverse", "EntropyBand", "Filter", "FilterState", "LowEntropy", "Novel", "Sensitive",
 ]  # fmt: skip

@@ -43,8 +43,8 @@ PEERS = (
     Peer(
         "AdaContrast",
         _TTA,
-        "",
-        "it contrasts with a queue of a momentum network's projected features, and a stream has neither",
+        "adacontrast",
+        "neighbours vote from the first batch on, asked by the teacher's features; the row as it is stands for the weak view",
     ),
     Peer("LAME", _TTA, "lame"),
     Peer("RPL", _TTA, "rpl"),
@@ -54,8 +54,8 @@ PEERS = (
     Peer(
         "GTTA",
         _TTA,
-        "",
-        "it trains on mixtures of labelled source images and a style network, which a stream does not have",
+        "gtta",
+        "labelled rows of the source have to be given; style is that of pixels, not redrawn by a network",
     ),
     Peer(
         "RMT",
@@ -68,7 +68,16 @@ PEERS = (
     Peer("SHOT, online", _TTAB, "shot-online", "labels are the model's own, not the centroids'"),
     Peer("T3A", _TTAB, "t3a"),
     Peer(
-        "TTT, TTT++", _TTAB, "", "they need a network whose training had a second head; a checkpoint does not have one"
+        "TTT",
+        _TTAB,
+        "ttt",
+        "the second head is taught on a checkpoint, which is held (`turning`), and sits where the first does",
+    ),
+    Peer(
+        "TTT++",
+        _TTAB,
+        "ttt-plus-plus",
+        "the projector is taught on a checkpoint (`projecting`); its moments are not matched",
     ),
     Peer("NOTE", _TTAB, "note", "statistics follow what is answered, not the memory"),
     Peer("conjugate pseudo-labels", _TTAB, "conjugate-labels"),
