@@ -15,11 +15,13 @@ import pytest
 import torch
 from peft import (
     AdaLoraConfig,
+    AdamssConfig,
     AdaptionPromptConfig,
     C3AConfig,
     DeftConfig,
     DeloraConfig,
     FourierFTConfig,
+    FrodConfig,
     GraloraConfig,
     HiraConfig,
     HRAConfig,
@@ -194,6 +196,15 @@ FROM_PEFT = [
         "banked", "bert",
         lambda: VBLoRAConfig(r=2, num_vectors=9, vector_length=4, target_modules=["query", "value"]),
     ),
+    Theirs(
+        "in one basis", "bert", lambda: FrodConfig(sparse_rate=0.05, target_modules=["query", "dense"])
+    ),
+    Theirs("in one basis", "llama", lambda: FrodConfig(target_modules=["q_proj", "down_proj"])),
+    Theirs(
+        "groups of rows", "bert",
+        lambda: AdamssConfig(r=6, num_subspaces=3, subspace_rank=2, target_modules=["query", "dense"]),
+    ),
+    Theirs("groups of rows", "llama", lambda: AdamssConfig(r=4, random_seed=3, target_modules=["q_proj", "down_proj"])),
     Theirs("deft qr", "llama", lambda: DeftConfig(r=2, decomposition_method="qr", target_modules=["q_proj"])),
     Theirs("bat", "llama", lambda: MissConfig(r=4, init_weights="bat", target_modules=["q_proj", "down_proj"])),
     Theirs("gated prompt", "wide llama", lambda: AdaptionPromptConfig(adapter_len=3, adapter_layers=2), exact=False),
@@ -650,6 +661,22 @@ adapter = acc.read_peft(model, sys.argv[1])
 acc.write_peft(adapter, sys.argv[2])
 torch.save(model(models.noise(3, 3, 8, 8)).detach(), sys.argv[2] + "/outputs")
 """
+
+
+def test_a_basis_that_is_not_in_the_file(tmp_path: Path) -> None:
+    config = FrodConfig(save_projection=False, target_modules=["q_proj", "down_proj"])
+    expected = saved_by_peft(Theirs("", "llama", lambda: config), tmp_path)
+    model = models.seeded(MODELS["llama"][0])
+    acc.read_peft(model, tmp_path)
+    assert distance(here(model, MODELS["llama"][1]()), expected) <= CLOSE
+
+
+@pytest.mark.parametrize("config", [FrodConfig, AdamssConfig])
+def test_what_was_found_in_another_base_is_refused(config: Any, tmp_path: Path) -> None:
+    saved_by_peft(Theirs("", "bert", lambda: config(target_modules=["query"])), tmp_path)
+    other = models.bert()
+    with pytest.raises(PeftError, match="load it into its own"):
+        acc.read_peft(other, tmp_path)
 
 
 def test_without_peft(tmp_path: Path) -> None:
