@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import models
@@ -10,6 +12,7 @@ import peft
 import pytest
 import torch
 from peft.tuners.lora.config import MontecloraConfig, VeloraConfig
+from safetensors.torch import load_file
 from table import case, distance, shake
 from torch import nn
 
@@ -17,6 +20,7 @@ import acclimate as acc
 from acclimate.engine import MergeError, MethodError
 from acclimate.methods.given import given
 from acclimate.methods.invoked import Invoked, since
+from acclimate.store import PeftError
 
 WORDS = (5, 7)
 PROMPT = torch.tensor([[1, 5, 7, 2, 5, 7, 3], [9, 8, 4, 2, 6, 1, 1], [5, 7, 5, 1, 5, 2, 7], [1, 1, 1, 1, 1, 5, 7]])
@@ -97,6 +101,41 @@ def test_what_stands_before_the_call_is_the_bases_cache() -> None:
         rest = model(input_ids=PROMPT[:1, 4:], past_key_values=cache).logits
         whole = model(input_ids=PROMPT[:1]).logits
     assert distance([rest], [whole[:, 4:]]) < 1e-5
+
+
+@torch.no_grad()
+def test_called_goes_to_a_folder_of_peft_and_comes_from_one(tmp_path: Path) -> None:
+    _, _, there = called()
+    there.save_pretrained(tmp_path / "theirs")
+    model = models.seeded(case("llama").make)
+    adapter = acc.read_peft(model, tmp_path / "theirs")
+    expected = there(input_ids=PROMPT).logits
+    assert distance([Invoked(model)(input_ids=PROMPT).logits], [expected]) < 1e-6
+    acc.write_peft(adapter, tmp_path / "ours")
+    ours, theirs = (load_file(tmp_path / each / "adapter_model.safetensors") for each in ("ours", "theirs"))
+    assert ours.keys() == theirs.keys() and all(torch.equal(ours[name], theirs[name]) for name in ours)
+    after, before = (json.loads((tmp_path / each / "adapter_config.json").read_text()) for each in ("ours", "theirs"))
+    worded = {"target_modules", "task_type", "auto_mapping"}
+    assert {k: after[k] for k in after if k not in worded} == {k: before[k] for k in before if k not in worded}
+    again = peft.PeftModelForCausalLM.from_pretrained(models.seeded(case("llama").make), tmp_path / "ours")
+    assert distance([again(input_ids=PROMPT).logits], [expected]) < 1e-6
+
+
+def test_two_variants_at_once_are_refused(tmp_path: Path) -> None:
+    adapter = acc.attach(line(), {acc.ALoRA(2): "0.weight", acc.VeLoRA(2): "2.weight"})
+    with pytest.raises(PeftError, match="one variant for all of an adapter"):
+        acc.write_peft(adapter, tmp_path)
+
+
+@pytest.mark.parametrize(
+    "said", [{"alora_invocation_tokens": "5"}, {"velora_config": {"init_type": "batch_average_once"}}]
+)
+def test_a_variant_that_is_not_here_is_refused(said: dict[str, Any], tmp_path: Path) -> None:
+    acc.write_peft(acc.attach(line(), acc.LoRA(2), at="0.weight"), tmp_path)
+    config = json.loads((tmp_path / "adapter_config.json").read_text())
+    (tmp_path / "adapter_config.json").write_text(json.dumps(config | said))
+    with pytest.raises(PeftError, match="was expected"):
+        acc.read_peft(line(), tmp_path, name="read")
 
 
 def test_since_is_what_a_walk_over_the_places_finds() -> None:

@@ -39,6 +39,7 @@ from peft import (
     WaveFTConfig,
     get_peft_model,
 )
+from peft.tuners.lora.config import MontecloraConfig, VeloraConfig
 from safetensors.torch import load_file, save_file
 from table import case, distance, outputs, shake, snapshot
 from torch import Tensor, nn
@@ -141,6 +142,12 @@ FROM_PEFT = [
     Theirs("dora", "gpt2", lora(target_modules=["c_attn"], use_dora=True)),
     Theirs("dora", "resnet", lora(target_modules=["conv2"], use_dora=True)),
     Theirs("dora", "lstm", lora(target_modules=["embedding"], use_dora=True)),
+    Theirs(
+        "compressed", "llama",
+        lora(target_modules=["q_proj", "down_proj"], velora_config=VeloraConfig(num_groups=5, init_type="random")),
+    ),
+    Theirs("compressed by the mean", "bert", lora(target_modules=["query"], velora_config=VeloraConfig()), exact=False),
+    Theirs("sampled", "llama", lora(target_modules=["q_proj"], monteclora_config=MontecloraConfig(num_samples=3))),
     Theirs("ia3", "llama", lambda: IA3Config()),
     Theirs("ia3", "bert", lambda: IA3Config(target_modules=["key", "value"], feedforward_modules=[])),
     Theirs("ia3", "gpt2", lambda: IA3Config(target_modules=["c_attn"], feedforward_modules=[])),

@@ -47,9 +47,11 @@ PEERS: tuple[Peer, ...] = (
     Peer("peft", "LORA use_bdlora", "BDLoRA()", "diagonal='up' for blocks of B"),
     Peer("peft", "LORA use_qalora", "QALoRA()", "a group's sum, where theirs is its mean times the groups"),
     Peer("peft", "LORA kasa", "KaSA()", "its penalties by the loss Penalty"),
-    Peer("peft", "LORA velora", "VeLoRA()", "batch_average_once keeps a state that is not kept here"),
-    Peer("peft", "LORA monteclora", "MonteCLoRA()", "its divergences by the loss Penalty"),
-    Peer("peft", "LORA alora", "ALoRA(tokens=(5, 7))", "the prompt is said: with given(prompt=ids), or Invoked(model)"),
+    Peer("peft", "LORA velora", "VeLoRA()", "batch_average_once keeps a state that is not kept here", True),
+    Peer("peft", "LORA monteclora", "MonteCLoRA()", "its divergences by the loss Penalty", True),
+    Peer(
+        "peft", "LORA alora", "ALoRA(tokens=(5, 7))", "the prompt is said: given(prompt=ids), or Invoked(model)", True
+    ),
     Peer("peft", "LoRA+ (optimizer)", "Gradient(rates={'up': 2e-2})", "a rate for each role"),
     Peer("peft", "LoRA-FA (optimizer)", "Preconditioned(held='down')"),
     Peer("peft", "Riemannian LoRA (optimizer)", "Preconditioned()"),
