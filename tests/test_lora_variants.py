@@ -57,7 +57,10 @@ def called() -> tuple[nn.Module, acc.Adapter, Any]:
         alora_invocation_tokens=list(WORDS),
     )
     return both(
-        acc.ALoRA(4, 6.0, tokens=WORDS), lambda: models.seeded(case("llama").make), ["*q_proj", "*down_proj"], config
+        acc.InvokedLoRA(4, 6.0, tokens=WORDS),
+        lambda: models.seeded(case("llama").make),
+        ["*q_proj", "*down_proj"],
+        config,
     )
 
 
@@ -122,7 +125,7 @@ def test_called_goes_to_a_folder_of_peft_and_comes_from_one(tmp_path: Path) -> N
 
 
 def test_two_variants_at_once_are_refused(tmp_path: Path) -> None:
-    adapter = acc.attach(line(), {acc.ALoRA(2): "0.weight", acc.VeLoRA(2): "2.weight"})
+    adapter = acc.attach(line(), {acc.InvokedLoRA(2): "0.weight", acc.VeLoRA(2): "2.weight"})
     with pytest.raises(PeftError, match="one variant for all of an adapter"):
         acc.write_peft(adapter, tmp_path)
 
@@ -148,7 +151,7 @@ def test_since_is_what_a_walk_over_the_places_finds() -> None:
 
 def test_a_prompt_of_other_rows_is_refused() -> None:
     base = line()
-    acc.attach(base, acc.ALoRA(2), at="0.weight")
+    acc.attach(base, acc.InvokedLoRA(2), at="0.weight")
     with given(prompt=PROMPT), pytest.raises(MethodError, match="said of 4 rows, and 2 passed"):
         base(models.noise(2, 12))
 

@@ -50,7 +50,7 @@ from acclimate.methods.input_prompt import InputPrompt
 from acclimate.methods.input_scale import InputScale
 from acclimate.methods.instance_statistics import InstanceStatistics
 from acclimate.methods.invertible import Invertible
-from acclimate.methods.invoked import ALoRA
+from acclimate.methods.invoked import InvokedLoRA
 from acclimate.methods.joint_basis import FRoD
 from acclimate.methods.kasa import KaSA
 from acclimate.methods.kept import Kept
@@ -127,7 +127,6 @@ __all__ = [
     "PSOFT",
     "SORSA",
     "T3A",
-    "ALoRA",
     "Absorbed",
     "AdaLoRA",
     "AdaMSS",
@@ -183,6 +182,7 @@ __all__ = [
     "InputScale",
     "InstanceStatistics",
     "Invertible",
+    "InvokedLoRA",
     "KaSA",
     "Kept",
     "Kronecker",

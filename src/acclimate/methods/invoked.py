@@ -6,7 +6,8 @@ Keys and values before the call are the base's own, so one cache serves the base
 tokens of each row are said, ``with given(prompt=ids)``, or by the wrapper `Invoked`; places are counted from the end, so what is
 said of a prompt holds for the words that are generated after it. Where nothing is said, this is `LoRA` at every place.
 
-Greenewald, Lastras, Parnell et al., "Activated LoRA: Fine-tuned LLMs for Intrinsics", 2025.
+Greenewald, Lastras, Parnell et al., "Activated LoRA: Fine-tuned LLMs for Intrinsics", 2025 (aLoRA). Like all that reads
+what is said, it breaks the graph of a model that is compiled.
 """
 
 from __future__ import annotations
@@ -17,18 +18,19 @@ import torch
 from torch import Tensor, nn
 
 from acclimate.engine import MethodError
+from acclimate.engine.calling import FORWARD
 from acclimate.methods.given import given, said
 from acclimate.methods.lora import LoRA
 from acclimate.sites import Site
 from acclimate.sites.layout import Matrix
 
-__all__ = ["ALoRA", "Invoked", "since"]
+__all__ = ["InvokedLoRA", "Invoked", "since"]
 
 
-class ALoRA(LoRA):
+class InvokedLoRA(LoRA):
     """``tokens`` are the words that call, in their order. It cannot be merged, because a weight knows no places.
 
-    >>> ALoRA(rank=32, tokens=(5, 7)).tokens
+    >>> InvokedLoRA(rank=32, tokens=(5, 7)).tokens
     (5, 7)
     """
 
@@ -41,20 +43,26 @@ class ALoRA(LoRA):
 
     def refuses(self, site: Site) -> str:
         alone = type(site.layout) is Matrix and site.part is None and len(site.readers) == 1
-        return "" if alone and site.called else "tells the places apart that pass one linear layer"
+        hooked = {
+            "forward",
+            FORWARD,
+        } & site.module.__dict__.keys()  # such a call reads the adapted weight, and there is none
+        return (
+            ""
+            if alone and site.called and not hooked
+            else "tells the places apart that pass one linear layer's own call"
+        )
 
     def fits(self, site: Site) -> bool:
         return super().fits(site) and not self.refuses(site)
 
     class Module(LoRA.Module):
         broadcasts = False
-        method: ALoRA
+        method: InvokedLoRA
         weight = None  # type: ignore[assignment]
-        output = None  # type: ignore[assignment]
 
-        def beside(self, x: Tensor, y: Tensor, W: Tensor, b: Tensor | None) -> Tensor:
-            ids = said("prompt")
-            full = LoRA.Module.output(self, x, y)
+        def output(self, x: Tensor, y: Tensor) -> Tensor:
+            ids, full = said("prompt"), super().output(x, y)
             if ids is None:
                 return full
             if len(ids) != len(y):
@@ -63,6 +71,10 @@ class ALoRA(LoRA):
             left = torch.arange(length, 0, -1, device=y.device)  # places from each on
             after = left <= since(ids.to(y.device), self.method.tokens).unsqueeze(1)  # (rows, places)
             return torch.where(after.reshape(*after.shape, *(1,) * (y.dim() - 2)), full, y)
+
+        def beside(self, x: Tensor, y: Tensor, W: Tensor, b: Tensor | None) -> Tensor:
+            """So that it is refused beneath what needs the weight, and not passed over."""
+            return self.output(x, y)
 
 
 def since(ids: Tensor, tokens: tuple[int, ...]) -> Tensor:

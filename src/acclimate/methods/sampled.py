@@ -44,11 +44,14 @@ class MonteCLoRA(LoRA):
         "identity": "while it is trained its draws take from the random state that the base's dropouts draw from"
     }
 
+    coupled = True  # rows draw from one random state
+
     def __post_init__(self) -> None:
         super().__post_init__()
         positive(self, samples=self.samples, size=self.size, prior=self.prior, pull=self.pull)
 
     class Module(LoRA.Module):
+        broadcasts = False
         method: MonteCLoRA
 
         def build(self, site: Site) -> None:

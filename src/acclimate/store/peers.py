@@ -50,7 +50,11 @@ PEERS: tuple[Peer, ...] = (
     Peer("peft", "LORA velora", "VeLoRA()", "batch_average_once keeps a state that is not kept here", True),
     Peer("peft", "LORA monteclora", "MonteCLoRA()", "its divergences by the loss Penalty", True),
     Peer(
-        "peft", "LORA alora", "ALoRA(tokens=(5, 7))", "the prompt is said: given(prompt=ids), or Invoked(model)", True
+        "peft",
+        "LORA alora",
+        "InvokedLoRA(tokens=(5, 7))",
+        "the prompt is said: given(prompt=ids), or Invoked(model)",
+        True,
     ),
     Peer("peft", "LoRA+ (optimizer)", "Gradient(rates={'up': 2e-2})", "a rate for each role"),
     Peer("peft", "LoRA-FA (optimizer)", "Preconditioned(held='down')"),

@@ -120,8 +120,8 @@ def _write(pieces: list[Piece], places: Places) -> Written:
         tensors[f"{PREFIX}{path}.{shapes.b}"] = up.reshape(shapes.up(rank))
         if variant:
             _one([piece.site for piece in found], "the adapter")
-            more = variant.give(found[0].tensors, method, rank, found[0].site.shape[1])
-            tensors |= {f"{PREFIX}{path}.{name}": tensor for name, tensor in more.items()}
+            beside = variant.give(found[0].tensors, method, rank, found[0].site.shape[1])
+            tensors |= {f"{PREFIX}{path}.{name}": tensor for name, tensor in beside.items()}
         if dora:
             tensors[f"{PREFIX}{path}.{MAGNITUDE}"] = magnitude(found, shapes.rows, places).reshape(shapes.magnitude)
     biases, bias, rest = write_biases(rest, by_path, places)

@@ -1,6 +1,6 @@
 """What PEFT makes of LoRA by one setting more: what the setting says, and which tensors lie beside A and B for it.
 
-alora_invocation_tokens    `ALoRA`
+alora_invocation_tokens    `InvokedLoRA`
 velora_config              `VeLoRA`        lora_velora_embed <-> direction, where it is drawn; a mean is each batch's own
 monteclora_config          `MonteCLoRA`    lora_monteclora_sampler: std_prior, expert_weights_prior <-> spread, shares
 """
@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from acclimate.methods import ALoRA, LoRA, MonteCLoRA, VeLoRA
+from acclimate.methods import InvokedLoRA, LoRA, MonteCLoRA, VeLoRA
 from acclimate.store.peft.folder import Given
 from acclimate.store.peft.refusal import PeftError
 from acclimate.store.peft.settings import Settings
@@ -47,7 +47,13 @@ class Variant:
 
     def give(self, tensors: Mapping[str, Tensor], method: LoRA, rank: int, width: int) -> dict[str, Tensor]:
         """Their tensors of a module, by name."""
-        return self.beside(method, rank, width) | {name: tensors[role] for role, name in self.roles(method).items()}
+        theirs = self.beside(method, rank, width)
+        ours = {name: tensors[role] for role, name in self.roles(method).items()}
+        if any(theirs[name].shape != tensor.shape for name, tensor in ours.items()):
+            raise PeftError(
+                f"{method} starts elsewhere than at zero, so PEFT would hold more ranks than are drawn: save it with adapter.save"
+            )
+        return theirs | ours
 
 
 def variant_of(settings: Settings) -> Variant | None:
@@ -110,7 +116,7 @@ def _sampler(method: Any, rank: int, width: int) -> dict[str, Tensor]:
 
 
 VARIANTS = (
-    Variant(ALoRA, "alora_invocation_tokens", _tokens, lambda method: list(method.tokens)),
+    Variant(InvokedLoRA, "alora_invocation_tokens", _tokens, lambda method: list(method.tokens)),
     Variant(
         VeLoRA,
         "velora_config",
