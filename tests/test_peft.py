@@ -15,11 +15,13 @@ import pytest
 import torch
 from peft import (
     AdaLoraConfig,
+    AdamssConfig,
     AdaptionPromptConfig,
     C3AConfig,
     DeftConfig,
     DeloraConfig,
     FourierFTConfig,
+    FrodConfig,
     GraloraConfig,
     HiraConfig,
     HRAConfig,
@@ -37,6 +39,7 @@ from peft import (
     WaveFTConfig,
     get_peft_model,
 )
+from peft.tuners.lora.config import MontecloraConfig, VeloraConfig
 from safetensors.torch import load_file, save_file
 from table import case, distance, outputs, shake, snapshot
 from torch import Tensor, nn
@@ -139,6 +142,12 @@ FROM_PEFT = [
     Theirs("dora", "gpt2", lora(target_modules=["c_attn"], use_dora=True)),
     Theirs("dora", "resnet", lora(target_modules=["conv2"], use_dora=True)),
     Theirs("dora", "lstm", lora(target_modules=["embedding"], use_dora=True)),
+    Theirs(
+        "compressed", "llama",
+        lora(target_modules=["q_proj", "down_proj"], velora_config=VeloraConfig(num_groups=5, init_type="random")),
+    ),
+    Theirs("compressed by the mean", "bert", lora(target_modules=["query"], velora_config=VeloraConfig()), exact=False),
+    Theirs("sampled", "llama", lora(target_modules=["q_proj"], monteclora_config=MontecloraConfig(num_samples=3))),
     Theirs("ia3", "llama", lambda: IA3Config()),
     Theirs("ia3", "bert", lambda: IA3Config(target_modules=["key", "value"], feedforward_modules=[])),
     Theirs("ia3", "gpt2", lambda: IA3Config(target_modules=["c_attn"], feedforward_modules=[])),
@@ -194,6 +203,15 @@ FROM_PEFT = [
         "banked", "bert",
         lambda: VBLoRAConfig(r=2, num_vectors=9, vector_length=4, target_modules=["query", "value"]),
     ),
+    Theirs(
+        "in one basis", "bert", lambda: FrodConfig(sparse_rate=0.05, target_modules=["query", "dense"])
+    ),
+    Theirs("in one basis", "llama", lambda: FrodConfig(target_modules=["q_proj", "down_proj"])),
+    Theirs(
+        "groups of rows", "bert",
+        lambda: AdamssConfig(r=6, num_subspaces=3, subspace_rank=2, target_modules=["query", "dense"]),
+    ),
+    Theirs("groups of rows", "llama", lambda: AdamssConfig(r=4, random_seed=3, target_modules=["q_proj", "down_proj"])),
     Theirs("deft qr", "llama", lambda: DeftConfig(r=2, decomposition_method="qr", target_modules=["q_proj"])),
     Theirs("bat", "llama", lambda: MissConfig(r=4, init_weights="bat", target_modules=["q_proj", "down_proj"])),
     Theirs("gated prompt", "wide llama", lambda: AdaptionPromptConfig(adapter_len=3, adapter_layers=2), exact=False),
@@ -650,6 +668,22 @@ adapter = acc.read_peft(model, sys.argv[1])
 acc.write_peft(adapter, sys.argv[2])
 torch.save(model(models.noise(3, 3, 8, 8)).detach(), sys.argv[2] + "/outputs")
 """
+
+
+def test_a_basis_that_is_not_in_the_file(tmp_path: Path) -> None:
+    config = FrodConfig(save_projection=False, target_modules=["q_proj", "down_proj"])
+    expected = saved_by_peft(Theirs("", "llama", lambda: config), tmp_path)
+    model = models.seeded(MODELS["llama"][0])
+    acc.read_peft(model, tmp_path)
+    assert distance(here(model, MODELS["llama"][1]()), expected) <= CLOSE
+
+
+@pytest.mark.parametrize("config", [FrodConfig, AdamssConfig])
+def test_what_was_found_in_another_base_is_refused(config: Any, tmp_path: Path) -> None:
+    saved_by_peft(Theirs("", "bert", lambda: config(target_modules=["query"])), tmp_path)
+    other = models.bert()
+    with pytest.raises(PeftError, match="load it into its own"):
+        acc.read_peft(other, tmp_path)
 
 
 def test_without_peft(tmp_path: Path) -> None:

@@ -141,6 +141,25 @@ def _lily(layer: Any, m: Any) -> None:
     put(m, down=get("A"), up=get("B").reshape(m.method.experts, m.method.rank, -1).mT, router=get("router"))
 
 
+def _frod(layer: Any, m: Any) -> None:
+    basis = layer.frod_V["default"]
+    signs = basis.gather(0, basis.abs().argmax(0, keepdim=True))[0].sign()
+    assert torch.equal(m.basis, basis * signs) and torch.allclose(m.left, layer.frod_U["default"] * signs)
+    rows, columns = layer.frod_s_indices["default"]
+    assert torch.equal(m.spots, torch.stack([rows, columns]))
+    put(m, lengths=layer.frod_lambda_l["default"])
+    put(m, values=layer.frod_lambda_s_values["default"] * signs[rows] * signs[columns])
+
+
+def _adamss(layer: Any, m: Any) -> None:
+    assert torch.equal(m.basis, layer.adamss_newB["default"]), "the same projections from the same seed"
+    for number, (down, up) in enumerate(zip(layer.adamss_A["default"], layer.adamss_B["default"], strict=True)):
+        rows = layer.seg_result["default"][number]
+        assert torch.equal(rows, (m.group == number).nonzero().flatten()), "the same groups"
+        m.down[number] = 0
+        m.down[number, : len(down)], m.up[rows, : len(down)] = down, up
+
+
 def lora(**settings: Any) -> Callable[[list[str]], Any]:
     return lambda at: peft.LoraConfig(r=4, lora_alpha=6, target_modules=at, **settings)
 
@@ -177,6 +196,14 @@ ROWS = [
     Same(
         acc.Lily(rank=3, experts=4, scale=2.0),
         lambda at: peft.LilyConfig(r=3, num_B=4, scaling=2.0, target_modules=at), _lily, x=noise(1, 5, 12),
+    ),
+    Same(
+        acc.FRoD(density=0.1), lambda at: peft.FrodConfig(sparse_rate=0.1, progressbar=False, target_modules=at), _frod,
+        close=1e-6,
+    ),
+    Same(
+        acc.AdaMSS(groups=3, rank=2, directions=6),
+        lambda at: peft.AdamssConfig(r=6, num_subspaces=3, subspace_rank=2, target_modules=at), _adamss, close=1e-6,
     ),
     Same(
         acc.TokenRows(tokens=(3, 7)), lambda at: peft.TrainableTokensConfig(token_indices=[3, 7], target_modules=at),

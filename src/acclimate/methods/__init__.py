@@ -16,6 +16,7 @@ from acclimate.methods.chance_statistics import ChanceStatistics
 from acclimate.methods.circulant import Circulant
 from acclimate.methods.compacter import Compacter
 from acclimate.methods.complement import OSF
+from acclimate.methods.compressed import VeLoRA
 from acclimate.methods.decomposed_prompt import DecomposedPrompt
 from acclimate.methods.deflated import DEFT, PaRa
 from acclimate.methods.diffused_prompt import DiffusedPrompt
@@ -52,6 +53,8 @@ from acclimate.methods.input_prompt import InputPrompt
 from acclimate.methods.input_scale import InputScale
 from acclimate.methods.instance_statistics import InstanceStatistics
 from acclimate.methods.invertible import Invertible
+from acclimate.methods.invoked import InvokedLoRA
+from acclimate.methods.joint_basis import FRoD
 from acclimate.methods.kasa import KaSA
 from acclimate.methods.kept import Kept
 from acclimate.methods.kept_moments import KeptMoments
@@ -93,6 +96,7 @@ from acclimate.methods.restyled import Restyled
 from acclimate.methods.road import RoAd
 from acclimate.methods.rotation import Rotation
 from acclimate.methods.router import TokenRouter
+from acclimate.methods.sampled import MonteCLoRA
 from acclimate.methods.seasonal_trend import SeasonalTrend
 from acclimate.methods.second_head import SecondHead
 from acclimate.methods.segment import SegmentLoRA
@@ -105,6 +109,7 @@ from acclimate.methods.split_bottleneck import SplitBottleneck
 from acclimate.methods.statistics import BatchStatistics, RunningStatistics
 from acclimate.methods.structured import BDLoRA, QALoRA
 from acclimate.methods.sub_prototypes import SubPrototypes
+from acclimate.methods.subspaces import AdaMSS
 from acclimate.methods.t3a import T3A
 from acclimate.methods.tiny_lora import TinyLoRA
 from acclimate.methods.token_graph import TokenGraph
@@ -129,6 +134,7 @@ __all__ = [
     "T3A",
     "Absorbed",
     "AdaLoRA",
+    "AdaMSS",
     "AdapterBias",
     "Affine",
     "BDLoRA",
@@ -161,6 +167,7 @@ __all__ = [
     "EmergentExperts",
     "EncodedPrompt",
     "ErrorMemory",
+    "FRoD",
     "FeatureCache",
     "FeatureMap",
     "FollowedStatistics",
@@ -183,6 +190,7 @@ __all__ = [
     "InputScale",
     "InstanceStatistics",
     "Invertible",
+    "InvokedLoRA",
     "KaSA",
     "Kept",
     "KeptMoments",
@@ -198,6 +206,7 @@ __all__ = [
     "MetaNetwork",
     "MixedStyles",
     "Monarch",
+    "MonteCLoRA",
     "Motion",
     "MultiLoRA",
     "MultitaskPrompt",
@@ -242,6 +251,7 @@ __all__ = [
     "UniLoRA",
     "UnmixedStatistics",
     "VBLoRA",
+    "VeLoRA",
     "VeRA",
     "ViDA",
     "WaveFT",

@@ -65,14 +65,15 @@ class Shapes:
         return (1, self.rows, *self.kernel) if self.kernel else (self.rows,)
 
 
-def joined(pieces: Sequence[Piece], rows: int) -> tuple[LoRA, Tensor, Tensor]:
-    """(method, A, B) of one matrix of so many rows, in the scale of that method, from updates of it or of its parts."""
+def joined(pieces: Sequence[Piece], rows: int, more: Sequence[str] = ()) -> tuple[LoRA, Tensor, Tensor]:
+    """(method, A, B) of one matrix of so many rows, in the scale of that method, from updates of it or of its parts, which may
+    hold ``more`` roles."""
     methods = [piece.method for piece in pieces if isinstance(piece.method, LoRA)]
     lead = max(methods, key=lambda method: method.scale)
     blocks: list[tuple[Piece, Tensor, Tensor]] = []
     for piece, method in zip(pieces, methods, strict=True):
         held = piece.tensors
-        piece.expect(["down", "up", "down0", "up0", "magnitude"])
+        piece.expect(["down", "up", "down0", "up0", "magnitude", *more])
         ratio = 1.0 if method.scale == lead.scale else method.scale / lead.scale
         blocks.append((piece, held["down"], held["up"] if ratio == 1 else held["up"] * ratio))
         if "down0" in held:
