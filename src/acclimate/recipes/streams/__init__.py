@@ -7,6 +7,7 @@ Tent, CoTTA and LAME are in `tta`. The catalogue has no rows for most of these, 
 from acclimate.recipes.streams.anchored import cmf, rmt, roid, santa
 from acclimate.recipes.streams.contrasted import adacontrast
 from acclimate.recipes.streams.filtered import deyo, eata, eta, rdumb, sar
+from acclimate.recipes.streams.gathered import adaptive
 from acclimate.recipes.streams.remembered import note, rotta
 from acclimate.recipes.streams.second_heads import ttt, ttt_plus_plus
 from acclimate.recipes.streams.self_taught import conjugate_labels, memo, rpl, shot_online
@@ -14,6 +15,6 @@ from acclimate.recipes.streams.statistics import norm_alpha, norm_test, t3a, tta
 from acclimate.recipes.streams.with_source import gtta
 
 __all__ = [
-    "adacontrast", "cmf", "conjugate_labels", "deyo", "eata", "eta", "gtta", "memo", "norm_alpha", "norm_test", "note", "rdumb",
-    "rmt", "roid", "rotta", "rpl", "santa", "sar", "shot_online", "t3a", "ttaug", "ttt", "ttt_plus_plus",
+    "adacontrast", "adaptive", "cmf", "conjugate_labels", "deyo", "eata", "eta", "gtta", "memo", "norm_alpha", "norm_test",
+    "note", "rdumb", "rmt", "roid", "rotta", "rpl", "santa", "sar", "shot_online", "t3a", "ttaug", "ttt", "ttt_plus_plus",
 ]  # fmt: skip

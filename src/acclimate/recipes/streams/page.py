@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from acclimate.loops import Adaptation
-from acclimate.methods import LAME, T3A
+from acclimate.methods import LAME, T3A, BatchPrior
 from acclimate.methods.statistics import Statistics
 from acclimate.players import Filter, PriorCorrection, Teacher
 from acclimate.players.resets import Every, LowLoss
@@ -29,15 +29,14 @@ def stream_page() -> str:
         "Generated from the code by `python scripts/write_pages.py`; a test holds it to be up to date.",
         "",
         "A method on a stream is a row of independent parts, and any row may be given: `acc.stream(model, Adaptation(...))`.",
-        'These are the rows of two suites, with their defaults: `acc.stream(model, acc.recipe("eta"))`.',
+        'The first is our own; the others are the rows of two suites, with their defaults: `acc.stream(model, acc.recipe("eta"))`.',
         "",
         f"| method | {' | '.join(COLUMNS)} |",
         f"|---|{'---|' * len(COLUMNS)}",
     ]
-    for peer in PEERS:
-        if peer.ours:
-            parts = _parts(recipe(peer.ours).adaptation)
-            lines.append(f"| `{peer.ours}` | {' | '.join(parts[name] for name in COLUMNS)} |")
+    for name in ("adaptive", *(peer.ours for peer in PEERS if peer.ours)):
+        parts = _parts(recipe(name).adaptation)
+        lines.append(f"| `{name}` | {' | '.join(parts[column] for column in COLUMNS)} |")
     lines += ["", "## What the suites call it", "", "| name | suite | here | note |", "|---|---|---|---|"]
     for peer in PEERS:
         lines.append(
@@ -47,7 +46,7 @@ def stream_page() -> str:
 
 
 def _parts(row: Adaptation) -> dict[str, str]:
-    corrections = [m for m in row.method if isinstance(m, LAME | T3A)]
+    corrections = [m for m in row.method if isinstance(m, LAME | T3A | BatchPrior)]
     statistics = [m for m in row.method if isinstance(m, Statistics)]
     trained = {m: at for m, at in row.method.items() if m not in corrections and m not in statistics}
     left = list(row.players)
