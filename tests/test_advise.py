@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 import acclimate as acc
 from acclimate.bench import pretrained
 from acclimate.bench.shift import domains
-from acclimate.choose import Budget, advise
+from acclimate.choose import Budget, advise, alike
 from acclimate.cli.app import app
 from acclimate.engine import adapters
 from acclimate.loops import finetune, source_free
@@ -61,6 +61,28 @@ def test_a_model_that_nothing_helps_is_left_alone() -> None:
     assert advice.recipe is None
     assert "as it came" in advice.reasons[0]
     assert advice.changed == 0
+
+
+def test_where_nothing_has_changed_nothing_is_tried() -> None:
+    """A target of the source's kind is none to adapt to; one that differs is."""
+    pair, tried = domains(0), []
+    images, labels = pair.source
+    order = torch.randperm(len(images), generator=torch.Generator().manual_seed(0))
+    halves = (images[order[::2]], labels[order[::2]]), images[order[1::2]]
+    ways = {"information": WAYS["information"]}
+    same = advise(pretrained(), ways, halves[1], halves[0], moments=1, progress=tried.append)
+    assert same.recipe is None and not tried
+    assert "cannot be told from the source" in same.reasons[0]
+    other = advise(pretrained(), ways, pair.target, pair.source, moments=1, progress=tried.append)
+    assert tried and other.recipe == "information"
+
+
+@pytest.mark.parametrize("moved", [0.0, 1.0])
+def test_rows_of_one_distribution_seem_so_as_often_as_they_are_said_to(moved: float) -> None:
+    draw = torch.Generator().manual_seed(0)
+    told = [alike(torch.randn(40, 4, generator=draw), torch.randn(40, 4, generator=draw) + moved) for _ in range(40)]
+    below = sum(p < 0.05 for p in told)
+    assert below == 40 if moved else below <= 6
 
 
 def test_what_costs_too_much_is_left_out() -> None:

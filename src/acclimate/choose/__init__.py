@@ -2,6 +2,7 @@
 ways to adapt, with or without the target's labels."""
 
 from acclimate.choose.advice import Advice, advise
+from acclimate.choose.alike import alike
 from acclimate.choose.budget import Budget
 from acclimate.choose.evidence import gather
 from acclimate.choose.generalisation import leave_one_domain_out, training_domain_validation
@@ -18,7 +19,7 @@ from acclimate.choose.unknown import OpenScore, known_threshold, knownness, open
 
 __all__ = [
     "Advice", "Budget", "Invariant", "OpenScore", "Report", "Selection", "SourcePresentError", "Taught",
-    "Trial", "Tried", "World", "advise", "assert_absent", "boundaries", "boundary", "gather", "held_out",
+    "Trial", "Tried", "World", "advise", "alike", "assert_absent", "boundaries", "boundary", "gather", "held_out",
     "known_threshold", "knownness", "leave_one_domain_out", "minimax_features", "open_score", "poisoned",
     "reachable", "select", "separated", "training_domain_validation", "transferability", "try_rules",
     "unlabelled", "with_unknown",

@@ -2,9 +2,10 @@
 
 A candidate that cannot run on this model or data, or that costs more than the budget, is left out and says why. The others are
 taught for a while (`select`), and validators pick together by their rankings. The pick is advice only where it is not the model as
-it came, and where it changes at least one answer in a hundred. What it is expected to gain is what confidence on the source says
-of the target (`ThresholdedConfidence`), which is too much where a method makes the model sure of itself; so it is no more than
-the share of answers that change, for nothing else can have been won.
+it came, and where it changes at least one answer in a hundred. Nothing is tried where the source is there and the target cannot be
+told from it (`alike`): validators rank what makes a model surer first, also where nothing has changed. What a pick is expected to
+gain is what confidence on the source says of the target (`ThresholdedConfidence`), which is too much where a method makes the model
+sure of itself; so it is no more than the share of answers that change, for nothing else can have been won.
 """
 
 from __future__ import annotations
@@ -14,13 +15,15 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from torch import nn
+import torch
+from torch import Tensor, nn
 
+from acclimate.choose.alike import alike
 from acclimate.choose.budget import Budget
 from acclimate.choose.held_out import held_out, unlabelled
 from acclimate.choose.selection import Selection, Taught, Trial
 from acclimate.choose.trying import select
-from acclimate.data import Batches
+from acclimate.data import Batches, generator
 from acclimate.engine import Cost, attach
 from acclimate.loops import fit, predict
 
@@ -29,6 +32,12 @@ __all__ = ["TOGETHER", "Advice", "advise", "fitting"]
 TOGETHER = ("ClassCluster", "MutualInformation")
 """The validators that pick. They were best on digits (docs/choosing-without-labels.md), where a run that collapsed was among the
 trials, and classes in unequal shares."""
+
+SAME = 0.05
+"""Rows that chance sets this far apart so often are of one distribution, as far as anybody can tell."""
+
+ASKED = 500
+"""Rows of each side that are compared."""
 
 LEAST = 0.01
 """A pick that changes fewer of the answers is not worth its adapter."""
@@ -81,7 +90,9 @@ def advise(
     {'entropy': 'its adapter has 32 bytes, and the budget is 8'}
     """
     costs, refused = fitting(model, candidates, target, source, budget=budget, seed=seed, takes=takes)
-    left = {name: made for name, made in candidates.items() if name not in refused}
+    chance = None if source is None else _alike(source, target, seed, takes)
+    same = chance is not None and chance >= SAME
+    left = {} if same else {name: made for name, made in candidates.items() if name not in refused}
     selection = select(model, left, target, source, moments=moments, seed=seed, takes=takes, progress=progress)
     known = [name for name in by if name in selection.trials[0].scores] or ["MutualInformation"]
     trial = selection.pick(*known)
@@ -89,6 +100,8 @@ def advise(
     recipe = None if changed < LEAST else trial.candidate
     told = _told(selection, trial)
     reasons = _reasons(selection, trial, known, refused, changed, told)
+    if same:
+        reasons = (f"the target cannot be told from the source (p = {chance:.2f}): nothing has changed", *reasons[1:])
     expected = None if told is None or told < 0 else min(changed, told)
     return Advice(recipe, trial, expected, reasons, costs, refused, selection, tuple(known), changed)
 
@@ -138,6 +151,22 @@ def fitting(
             if adapter is not None:
                 adapter.detach()
     return costs, refused
+
+
+def _alike(source: Any, target: Any, seed: int, takes: Mapping[str, str] | None) -> float | None:
+    """The p-value for the inputs of both; None where they are not tensors of numbers, of one shape."""
+    one, other = (_some(unlabelled(data, takes), seed) for data in (source, target))
+    if one is None or other is None or one.shape[1:] != other.shape[1:]:
+        return None
+    return alike(one, other, seed=seed)
+
+
+def _some(rows: Batches, seed: int) -> Tensor | None:
+    """At most `ASKED` rows of the inputs, drawn by the seed."""
+    drawn = torch.randperm(rows.count, generator=generator(seed))[:ASKED]
+    inputs = next(rows.rows.read([drawn], generator(seed)))[0]
+    plain = isinstance(inputs, Tensor) and inputs.is_floating_point() and bool(inputs.isfinite().all())
+    return inputs if plain else None
 
 
 def _changed(model: nn.Module, selection: Selection, trial: Trial, rows: Any) -> float:
