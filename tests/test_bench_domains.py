@@ -84,3 +84,13 @@ def test_at_equal_settings_ours_are_taught(name: str) -> None:
     model = task.make(0)
     assert deep_peers.taught_by("acclimate", name, model, task.source, task.target[0], task.epochs, 0)
     assert evaluate(model, task.target).accuracy == 1.0
+
+
+def test_means_are_over_the_pairs_of_a_kind_and_count_harm() -> None:
+    def row(method: str, last: float | None, pair: str) -> dict[str, object]:
+        return {"method": method, "last": last, "protocol": f"bones, {pair}, 5 epochs"}
+
+    rows = [row("source only", 60.0, "a to b"), row("mcc", 59.0, "a to b"), row("afn", None, "a to b")]
+    rows += [row("source only", 40.0, "b to a"), row("mcc", 51.0, "b to a"), row("coral", 41.0, "b to a")]
+    found = {each["method"]: (each["last"], each["below source only"]) for each in on_domains.means(rows)}
+    assert found == {"source only": (50.0, 0), "mcc": (55.0, 1)}

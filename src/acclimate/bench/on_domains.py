@@ -17,7 +17,7 @@ from acclimate.choose.advice import TOGETHER, fitting
 from acclimate.choose.validators import validators
 from acclimate.data import Batches
 
-__all__ = ["OPTIONS", "PROTOCOL", "measure", "tried", "ways"]
+__all__ = ["OPTIONS", "PROTOCOL", "means", "measure", "tried", "ways"]
 
 OPTIONS = ("small", "cost")
 """What `acclimate bench` may ask beside the folder: the bones alone, one seed, few methods; the peers beside us on digits."""
@@ -65,7 +65,31 @@ def measure(
     for task in domain_tasks(data, small):
         of_task = tried(task, ways(task, small), seeds[:1] if small else seeds, say)
         rows += [{**row, "protocol": f"{task.name}, {task.epochs} epochs"} for row in of_task]
-    return rows
+    return [*means(rows), *rows]
+
+
+def means(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The means over the pairs of a kind, of what was measured on each of them; first of all rows, for who looks."""
+    found: dict[str, dict[str, list[dict[str, Any]]]] = {}
+    for row in rows:
+        if row["last"] is not None:
+            found.setdefault(row["protocol"].partition(",")[0], {}).setdefault(row["method"], []).append(row)
+    told = []
+    for kind, methods in found.items():
+        pairs = max(len(each) for each in methods.values())
+        for method, each in methods.items():
+            if len(each) == pairs:
+                base = [row["last"] for row in methods["source only"]]
+                below = sum(row["last"] < start for row, start in zip(each, base, strict=True))
+                told.append(
+                    {
+                        "method": method,
+                        "last": round(mean(row["last"] for row in each), 1),
+                        "below source only": below,
+                        "protocol": f"{kind}: mean over {pairs} pairs",
+                    }
+                )
+    return told
 
 
 def tried(

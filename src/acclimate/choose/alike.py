@@ -3,8 +3,8 @@
     T = mean over rows of the share of their k nearest neighbours that come from the row's own set
     p = (1 + #{permutations of the sets in which T is at least as large}) / (1 + permutations)
 
-Neighbours tell sets apart that agree in mean and variance, as sets that were standardised each by itself do. Schilling, "Multivariate
-Two-Sample Tests Based on Nearest Neighbors", 1986.
+Neighbours tell sets apart that agree in mean and variance, as sets that were standardised each by itself do. Schilling,
+"Multivariate Two-Sample Tests Based on Nearest Neighbors", 1986.
 """
 
 from __future__ import annotations
