@@ -217,6 +217,7 @@ OWN |= {
     if each.needs == {"domains"}
 }
 OTHER = {
+    "adaptive-prior": 4.0,
     "deep-jdot-features": 0.5,
     "augmentation": ImageAugmentation(noise=0.5),
     "and-mask-agreement": 0.5,

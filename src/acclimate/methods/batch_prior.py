@@ -55,7 +55,6 @@ class BatchPrior(Method):
     at: ClassVar[str] = "head"
     coupled: ClassVar[bool] = True
     expects: ClassVar[Literal["shuffled", "correlated"]] = "correlated"
-    exceptions = {"identity": "it has no parameters: attached, it corrects"}
 
     def __post_init__(self) -> None:
         positive(self, most=self.most)

@@ -6,7 +6,7 @@ Batches whose classes come in runs are mixed over time, and batches of mixed cla
 conditions have changed is asked of what enters the first norm, for classes move the deep features, and leave that almost where it
 was. With m, s of the batch, mu, sigma of what was gathered, and m', s' of the batch before,
 
-    d^2 = mean_c [ (m_c - mu_c)^2 + (s_c - sigma_c)^2 - noise_c ] / sigma_c^2,     noise: variance of the rows' means / rows
+    d^2 = mean_c [ (m_c - mu_c)^2 + (s_c - sigma_c)^2 - noise_c ] / sigma_c^2,   noise: variance of the rows' means / rows, of both
 
 they have where d is more than a ``jump`` times what it usually is, and where it is more than that of the batch before: conditions
 drift. What comes in runs lies off as well, each time on another side, and soon it is usual. Nothing below ``least`` is a change.
@@ -138,7 +138,7 @@ class GatheredStatistics(Statistics):
             gathered = torch.stack([self.mean, (self.square - self.mean**2).clamp_min(self.eps).sqrt()])
             lies, before = (
                 (((here - there).square().sum(0) - times * noise) / gathered[1] ** 2).mean()
-                for there, times in ((gathered, 1), (self.last, 2))
+                for there, times in ((gathered, 1 + len(x) / self.rows.clamp_min(1)), (self.last, 2))
             )
             return lies, before
 
