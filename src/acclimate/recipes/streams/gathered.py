@@ -1,4 +1,13 @@
-"""One row for any order of a stream, in which nothing is learned by a gradient and nothing is to be tuned."""
+"""One row for any order of a stream, in which nothing is learned by a gradient and nothing is to be tuned.
+
+Its parts were chosen on digits, and on ResNet-20 under four corruptions. Then, on spoken words under noise and loudness (800 rows,
+batches of 50, accuracy in percent, mean of seeds 0 to 2; `acclimate bench streams` has the network):
+
+classes       unadapted   batch statistics   tent   lame   rotta   adaptive
+mixed         27.3        41.6               41.5   18.9   27.5    41.8
+correlated    27.3        27.5               27.1   25.6   27.9    37.7
+gradual       44.2        55.1               55.2   34.7   47.3    54.7
+"""
 
 from __future__ import annotations
 
