@@ -31,13 +31,14 @@ OPTIONS = ("small",)
 """What `acclimate bench` may ask beside the folder: the bones alone."""
 HAVE = ({"target", "source"}, {"target"})
 BATCH, LR, NEAR = 64, 1e-3, 1.0
-VERDICTS = ("gain", "harm", "rightly refused", "wrongly refused", "nothing fits")
+VERDICTS = ("gain", "harm", "rightly refused", "wrongly refused", "nothing changed", "nothing fits")
 PROTOCOL = (
     "accuracy in percent on the whole target, seed 0. A model is taught on the source's labels first; then advice is asked about "
     "it, with source and target or with the target alone, of `acclimate advise`'s own candidates at their defaults. `best` is the "
     "best of all moments of all candidates and the model as it came, which only labels find; `best end` is the best end of a run. "
     f"`near` is a pick not more than {NEAR:g} point below the best end; a refusal is right where no end is more than {NEAR:g} "
-    "point above the model as it came. Pairs of a domain with itself are halves of it, in which nothing has changed"
+    "point above the model as it came. Nothing changed: the target could not be told from the source, and nothing was tried. Pairs "
+    "of a domain with itself are halves of it"
 )
 
 
@@ -86,7 +87,7 @@ def _advised(task: DomainTask, model: nn.Module, have: set[str]) -> dict[str, An
     best = max(ends, key=lambda name: ends[name])
     points = {"as it came": report.unadapted, "picked": picked, "best end": ends[best], "best": report.oracle}
     short = 100 * (ends[best] - picked)
-    tried = len(ends) > 1
+    tried, able = len(ends) > 1, bool(advice.costs.keys() - advice.refused.keys())
     verdict = _verdict(advice.recipe, 100 * (ends[best] - report.unadapted), 100 * (picked - report.unadapted))
     return {
         "pair": task.name,
@@ -96,7 +97,7 @@ def _advised(task: DomainTask, model: nn.Module, have: set[str]) -> dict[str, An
         "advice": advice.recipe or "leave it alone",
         "best way": best,
         "near": short <= NEAR and tried,
-        "verdict": verdict if tried else "nothing fits",
+        "verdict": verdict if tried else "nothing changed" if able else "nothing fits",
         "protocol": task.name.partition(",")[0],
     }
 
