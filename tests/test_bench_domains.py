@@ -11,6 +11,7 @@ import torch
 from acclimate.bench import deep_peers, on_advice, on_domains
 from acclimate.bench.domain_tasks import DomainTask, LeNet, domain_tasks
 from acclimate.loops import evaluate
+from acclimate.recipes import advised
 
 
 @pytest.fixture(scope="module")
@@ -60,7 +61,6 @@ def test_what_is_picked_was_there_and_is_no_better_than_what_labels_find(
 def test_advice_is_counted_once_for_each_pair_and_never_better_than_the_best(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    advised = pytest.importorskip("acclimate.recipes.advised")
     few = advised.candidates
     monkeypatch.setattr(advised, "candidates", lambda have: few(have, ("mcc",) if "source" in have else ("shot",)))
     tasks = list(domain_tasks(folder, small=True))[:1]

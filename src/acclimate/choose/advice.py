@@ -49,8 +49,8 @@ class Advice:
 
     ``expected`` is a gain in accuracy up to 1, None where there is no source to tell it by, or where what it tells is a loss, which
     the validators do not believe (a reason says so); ``changed`` is the share of the target's answers that the pick changes, which
-    bounds it. ``costs`` are of all candidates that ran, ``refused`` says why others
-    did not.
+    bounds it. ``costs`` are of all candidates that can run, ``refused`` says why others cannot; where the target cannot be told
+    from the source none was taught.
     """
 
     recipe: str | None

@@ -81,7 +81,8 @@ def advise(
     for reason in advice.reasons:
         print(f"- {reason}")
     if advice.recipe is None:
-        print("leave the model alone: nothing that was tried is thought to be better")
+        tried = len(advice.selection.trials) > 1
+        print("leave the model alone" + (": nothing that was tried is thought to be better" if tried else ""))
     elif advice.recipe == "source_only":
         print("go on teaching it on the source: nothing that uses the target is thought to be better than that")
     else:

@@ -44,6 +44,8 @@ def batch_shares(p: Tensor, usual: Tensor, smooth: float = 1.0, steps: int = 20)
 class BatchPrior(Method):
     """At the head: logits (rows, classes). ``smooth`` is c; ``most`` is after how many rows older ones count less.
 
+    It has no parameters: attached, it corrects at once where a batch gives evidence, and elsewhere changes nothing.
+
     >>> BatchPrior().at
     'head'
     """
