@@ -12,9 +12,10 @@ from acclimate.bench.conditions import CONDITIONS
 from acclimate.bench.convnet import pretrained
 from acclimate.bench.digits import digits
 from acclimate.loops.adaptation import Adaptation
-from acclimate.loops.guard import Guard, Watch
+from acclimate.loops.guard import Guard
 from acclimate.loops.signs import Look, spread
 from acclimate.loops.stream import Event, stream
+from acclimate.loops.watch import Watch
 from acclimate.losses import Entropy
 from acclimate.methods import Affine, BatchStatistics
 from acclimate.rules import Gradient
@@ -156,8 +157,8 @@ def looked(seed: int, moved: float = 0.0) -> Look:
     generator = torch.Generator().manual_seed(seed)
     deep = torch.randn(50, 8, generator=generator) + moved
     logits = 5 * torch.randn(50, 4, generator=generator)
-    entry = spread(torch.randn(500, 3, generator=generator))
-    return Look(logits, deep, entry, source=entry)
+    rows = torch.randn(50, 10, 3, generator=generator)
+    return Look(logits, deep, rows.mean(1), rows.square().mean(1), source=spread(rows.flatten(0, 1)))
 
 
 def test_the_frozen_model_is_asked_on_probation_and_suspicion_and_seldom_else() -> None:

@@ -353,7 +353,7 @@ def test_prior_correction_multiplies_logits_by_smoothed_shares() -> None:
     z = headed()(x).detach()
     shares = z.softmax(1).mean(0)
     s = 0.25 / shares.max()
-    torch.testing.assert_close(found, z * (shares + s) / (1 + 4 * s))
+    torch.testing.assert_close(found, z * 4 * (shares + s) / (1 + 4 * s))
 
 
 def test_prototypes_are_the_classifiers_rows_or_those_given_and_a_model_without_head_says_so() -> None:

@@ -89,7 +89,7 @@ def _one_class(seed: int) -> Rows:
 STREAMS: dict[str, Callable[[int], Rows]] = {
     "i.i.d.": _rounds(_flow("contrast", samples=None), 3),
     "continual": _flow("noise", "blur", "contrast", "rotation", samples=None),
-    "gradual": _flow("contrast", order="gradual", samples=None),
+    "gradual": _flow("noise", "blur", "contrast", "rotation", order="gradual", samples=None),
     "correlated": _flow("noise", "contrast", correlation=0.1),
     "single sample": _flow("contrast", samples=200, size=1),
     "imbalanced": _flow("noise", "contrast", tail=10.0),
@@ -115,14 +115,27 @@ def measure(
         if way is None or (small and method not in FEW):
             continue
         found.append(_row(method, way, drawn, frozen, seeds))
-        say(f"{method}: {found[-1]['below'] or 'holds'}")
-    return found
+        last = found[-1]
+        said = [f"{name} {last[name]}" for name in ("below", "kept less", "why") if last[name]]
+        say(f"{method}: {'; '.join(said) or 'holds'}")
+    empty = dict.fromkeys(name for row in found for name in row)
+    return [empty | row for row in found]
 
 
 def _row(
     method: str, way: Adaptation, drawn: dict[str, list[Rows]], frozen: dict[str, list[float]], seeds: Sequence[int]
 ) -> dict[str, Any]:
     row: dict[str, Any] = {"method": method}
+    try:
+        return row | _cells(way, drawn, frozen, seeds)
+    except ValueError as error:  # what every room refuses with
+        return row | {"below": "", "kept less": "", "why": str(error)}
+
+
+def _cells(
+    way: Adaptation, drawn: dict[str, list[Rows]], frozen: dict[str, list[float]], seeds: Sequence[int]
+) -> dict[str, Any]:
+    row: dict[str, Any] = {}
     below, kept = [], []
     for name, streams in drawn.items():
         guarded = [_score(way, rows, seed, True) for seed, rows in zip(seeds, streams, strict=True)]
@@ -138,8 +151,7 @@ def _row(
             row[f"{name}, kept"] = share
             if share is not None and share < 0.8:
                 kept.append(name)
-    row["below"] = ", ".join([*below, *(f"{name} kept less" for name in kept)])
-    return row
+    return row | {"below": ", ".join(below), "kept less": ", ".join(kept), "why": ""}
 
 
 def _score(way: Adaptation | None, rows: Rows, seed: int, guard: bool = False) -> float:

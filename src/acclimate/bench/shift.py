@@ -7,7 +7,7 @@ alone bring it to 8 in 10. So everything here can be set beside both. Accuracies
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from itertools import chain
 
 import torch
@@ -18,7 +18,7 @@ from acclimate.bench.convnet import accuracy, pretrained
 from acclimate.bench.digits import digits
 from acclimate.data import Batches
 from acclimate.engine import Method, attach
-from acclimate.loops import Adaptation, Loop, fit, stream
+from acclimate.loops import Adaptation, Loop, fit
 from acclimate.loops.evaluate import evaluating
 from acclimate.loops.taps import tapped
 from acclimate.losses import Loss
@@ -28,7 +28,7 @@ from acclimate.rules import Rule
 from acclimate.sites import At
 
 __all__ = [
-    "STATISTICS", "domains", "percent", "proxy_a_distance", "rounds", "score", "skewed", "still", "streamed", "taught",
+    "STATISTICS", "domains", "percent", "proxy_a_distance", "rounds", "score", "skewed", "still", "taught",
     "with_statistics", "world",
 ]  # fmt: skip
 
@@ -110,20 +110,6 @@ def score(model: nn.Module, data: tuple[Tensor, Tensor]) -> float:
     """Accuracy in percent, on all rows as one batch."""
     with evaluating(model):
         return 100 * accuracy(model, *data)
-
-
-def streamed(adaptation: Adaptation | None, moments: Iterable[Moment], seed: int = 0) -> tuple[Tensor, Tensor]:
-    """Logits (rows, classes) and labels (rows,) of a whole stream without a guard; None is the frozen model.
-
-    >>> logits, labels = streamed(None, world("shuffled", 0)[-2:])
-    >>> logits.shape, labels.shape, percent(logits, labels) > 95
-    (torch.Size([100, 10]), torch.Size([100]), True)
-    """
-    model = pretrained()
-    answers = model if adaptation is None else stream(model, adaptation, guard=False, seed=seed)
-    with torch.no_grad():
-        found = [(answers(images), labels) for _, images, labels in moments]
-    return torch.cat([logits for logits, _ in found]), torch.cat([labels for _, labels in found])
 
 
 def percent(logits: Tensor, labels: Tensor) -> float:

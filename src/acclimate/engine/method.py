@@ -33,7 +33,10 @@ from acclimate.sites import Kind, Layout, Site
 if TYPE_CHECKING:
     from acclimate.engine.glimpse import Glimpse
 
-__all__ = ["FACES", "AdapterModule", "Method", "MethodError", "methods"]
+__all__ = ["FACES", "AdapterModule", "Method", "MethodError", "Order", "methods"]
+
+Order = Literal["shuffled", "correlated", "any"]
+"""Classes mixed in every batch, or coming in runs, or whatever it is."""
 
 FACES = (
     "weight", "bias", "input", "output", "beside", "around", "queries", "keys_values", "attention_map", "attend", "among"
@@ -113,8 +116,8 @@ class Method:
     coupled: ClassVar[bool] = False
     relays: ClassVar[bool] = False
     """Its modules hand values to one another in each forward (`acclimate.engine.relay`)."""
-    expects: ClassVar[Literal["shuffled", "correlated"]] = "shuffled"
-    """The order of a stream that it does good in: classes mixed, or coming in runs."""
+    expects: ClassVar[Order] = "any"
+    """The order of a stream that it does good in."""
     composes: ClassVar[bool] = False
     """It acts through other adapters, which it is made of."""
     Module: ClassVar[type[AdapterModule]]

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from acclimate.engine import Method
+from acclimate.engine import Method, Order
 from acclimate.loops.loop import LoopError
 from acclimate.losses import Loss
 from acclimate.players import Player
@@ -73,7 +73,12 @@ class Adaptation:
             )
 
     @property
-    def expects(self) -> Literal["shuffled", "correlated"]:
-        """The order it was made for: who learns, or pools statistics over a batch, needs batches of mixed classes."""
-        learns = self.loss is not None or any(method.expects == "shuffled" for method in self.method)
-        return "shuffled" if learns else "correlated"
+    def expects(self) -> Order:
+        """The order it was made for: who learns from batches, or pools statistics over one, needs batches of mixed classes.
+
+        Who learns from a memory in which classes are balanced does not.
+        """
+        found = {method.expects for method in self.method}
+        if self.loss is not None and not any(player.remembers for player in self.players):
+            found.add("shuffled")
+        return "shuffled" if "shuffled" in found else "correlated" if "correlated" in found else "any"

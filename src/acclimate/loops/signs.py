@@ -3,6 +3,7 @@
     drift       mean_c (m_c - m'_c)^2 / mean_c (v_c / n + v'_c / n')     deep features of two batches: mean, variance
     order       (1 - sum |h_t+1 - h_t|^2 / 2 sum |h_t - m|^2) sqrt(n d)  d: their effective dimension
     shift       |batch's - source's| mean or log variance, the greater   what enters the first norm
+    changed     shift from the batch before x its drift / the drift above  conditions move the first, classes the last
     classes     exp H(mean_t p_t)
     informed    1 - mean_t H(p_t) / H(mean_t p_t)                        the share of the marginal that inputs explain
     confidence  mean_t max_k p_tk
@@ -32,6 +33,7 @@ from acclimate.sites import base_modules
 from acclimate.sites.roles import roles_of
 
 __all__ = [
+    "Entry",
     "Look",
     "Spread",
     "classes",
@@ -39,6 +41,7 @@ __all__ = [
     "distance",
     "drift",
     "ear",
+    "entry",
     "informed",
     "look",
     "order",
@@ -58,16 +61,41 @@ class Spread:
 
 @dataclass
 class Look:
-    """What one forward showed. ``deep`` (rows, channels) enters the last norm, ``entry`` the first.
-
-    ``within`` is the shift at the entry between the first half of the rows and the second.
+    """What one forward showed. ``deep`` (rows, channels) enters the last norm; ``entry`` and ``squares`` are each row's means of
+    what enters the first and of its square, and ``source`` is what that norm expects.
     """
 
     logits: Tensor = field(default_factory=lambda: torch.empty(0))
     deep: Tensor = field(default_factory=lambda: torch.empty(0))
-    entry: Spread | None = None
-    within: float = 0.0
+    entry: Tensor | None = None
+    squares: Tensor | None = None
     source: Spread | None = None
+
+
+@dataclass(frozen=True)
+class Entry:
+    """What enters the first norm: ``all`` of it, the shift ``within`` from the first half of the rows to the second, and the spread
+    of what each row brings, ``each``.
+    """
+
+    all: Spread
+    each: Spread
+    within: float
+
+
+def entry(shown: Look) -> Entry | None:
+    """What entered, of a forward that passed a norm."""
+    if shown.entry is None or shown.squares is None:
+        return None
+    whole, *halves = (
+        Spread(mean := rows.mean(0), squares.mean(0) - mean**2, len(rows))
+        for rows, squares in zip(
+            (shown.entry, *shown.entry.tensor_split(2)), (shown.squares, *shown.squares.tensor_split(2)), strict=True
+        )
+        if len(rows)
+    )
+    each = spread(torch.cat([shown.entry, shown.squares.sqrt()], 1))
+    return Entry(whole, each, shift(halves[1], halves[0]) if len(halves) > 1 else 0.0)
 
 
 def spread(features: Tensor) -> Spread:
@@ -166,17 +194,17 @@ def look(heard: Sequence[tuple[nn.Module, Tensor]], logits: Tensor) -> Look:
     if not heard or heard[-1][1].shape[0] != len(logits):
         return shown
     (first, entering), (last, deep) = heard[0], heard[-1]
-    pooled = _channels_last(last, deep).float()
-    shown.deep = pooled.flatten(1, -2).mean(1) if pooled.dim() > 2 else pooled
-    rows = _channels_last(first, entering).float()
-    shown.entry = spread(rows.flatten(0, -2))
-    if len(rows) > 1:
-        halves = [spread(half.flatten(0, -2)) for half in rows.tensor_split(2)]
-        shown.within = shift(halves[1], halves[0])
+    shown.deep = _by_row(last, deep)
+    shown.entry = _by_row(first, entering)
+    shown.squares = _by_row(first, entering.float().square())
     if isinstance(first, _NormBase) and first.running_mean is not None and first.running_var is not None:
         shown.source = Spread(first.running_mean.float(), first.running_var.float(), 0)
     return shown
 
 
-def _channels_last(module: nn.Module, x: Tensor) -> Tensor:
-    return x.movedim(1, -1) if isinstance(module, _NormBase | nn.GroupNorm) else x
+def _by_row(module: nn.Module, x: Tensor) -> Tensor:
+    """The mean of each row, (rows, channels), over its places."""
+    if x.dim() == 2:
+        return x.float()
+    places = x.flatten(2) if isinstance(module, _NormBase | nn.GroupNorm) else x.flatten(1, -2).mT
+    return places.float().mean(-1)

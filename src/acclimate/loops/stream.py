@@ -22,12 +22,13 @@ from acclimate.engine.batch import first_tensor, map_tensors, move, rows_of, run
 from acclimate.loops.adaptation import Adaptation
 from acclimate.loops.draws import Draws
 from acclimate.loops.evaluate import logits_of
-from acclimate.loops.guard import Guard, Verdict, Watch
+from acclimate.loops.guard import Guard, Verdict
 from acclimate.loops.learner import Learner, Snapshot
 from acclimate.loops.loop import LoopError
 from acclimate.loops.recall import Answered, Recall
 from acclimate.loops.signs import Look, ear, look
 from acclimate.loops.taps import tapped
+from acclimate.loops.watch import Watch
 from acclimate.loops.window import Window
 from acclimate.losses import Seen
 from acclimate.rules import NonFinite
@@ -140,6 +141,8 @@ class Stream:
             frozen = self._frozen(inputs).logits
             return frozen, None, frozen
         learner = self.learner
+        if due and self.watch is not None and not learner.observers and self.watch.waits(rows_of(batch)):
+            return self._waited(self.watch, inputs, batch, windowed)
         learning = due and learner.learns and self.trusted
         with self._as("adapted"), learner.hearing() as heard:
             learner.turn()
@@ -169,15 +172,33 @@ class Stream:
             self._keep()
         return own, own, None
 
+    def _waited(
+        self, watch: Watch, inputs: Any, batch: Any, windowed: bool
+    ) -> tuple[Tensor, Tensor | None, Tensor | None]:
+        """The frozen model answers, and what it shows is all that the guard looks at: the adapted one cannot be trusted yet."""
+        self._fresh = 0
+        shown = self._frozen(batch)
+        self._hear(watch.wait(shown), "refuse")
+        frozen = self._frozen(inputs).logits if windowed else shown.logits
+        return frozen, None, frozen
+
+    def _hear(self, verdict: Verdict, kind: str) -> None:
+        self.signs = verdict.values
+        if verdict.sign:
+            self._tell("trust" if verdict.trusted else kind, verdict)
+
     def _gather(self, inputs: Any, rows: int) -> tuple[Any, bool]:
         """The batch to look at: what came, or the window that ends with it."""
-        if not self.window.size:
-            return inputs, False
-        if rows >= (_SMALL if self._asked is None else self._asked):
-            self.window.renew(inputs)
+        if self._whole(rows):
+            if self.window.size:
+                self.window.renew(inputs)
             return inputs, False
         self.window.push(inputs)
         return self.window.inputs, True
+
+    def _whole(self, rows: int) -> bool:
+        """Whether so many rows are seen as they come, and not at the end of a window."""
+        return not self.window.size or rows >= (_SMALL if self._asked is None else self._asked)
 
     def _judge(self, watch: Watch, shown: Look, batch: Any, windowed: bool, looked: list[Look]) -> None:
         before = watch.trusted
@@ -191,10 +212,7 @@ class Stream:
 
         known = not windowed and bool(self.recall.held) and _finite(self.recall.held[-1].inputs)
         verdict = watch.judge(shown, frozen, self.learner.moved, earlier if known else None)
-        self.signs = verdict.values
-        if verdict.sign:
-            kind = "trust" if verdict.trusted else "rollback" if before and self.learner.learns else "refuse"
-            self._tell(kind, verdict)
+        self._hear(verdict, "rollback" if before and self.learner.learns else "refuse")
         if before and not verdict.trusted:
             self._roll_back()
 
@@ -294,18 +312,30 @@ class Stream:
             broken = self._told(batch, places, truth)
             if broken:
                 self._lost("feedback", broken, len(places))
-            if self.watch is None or batch.adapted is None or truth.is_floating_point():
+            both = None if self.watch is None or truth.is_floating_point() else self._both(batch)
+            if both is None:
                 continue
-            if batch.frozen is None:
-                with self._draws():
-                    batch.frozen = self._frozen(batch.inputs).logits.argmax(-1)
-            adapted = batch.adapted.cpu()[places] == truth
-            frozen = batch.frozen.cpu()[places] == truth
+            adapted, frozen = (each.cpu()[places] == truth for each in both)
             self._for += float((adapted & ~frozen).sum())
             self._against += float((frozen & ~adapted).sum())
         if self.watch is not None:
             self._weigh(self.watch)
         return used
+
+    def _both(self, batch: Answered) -> tuple[Tensor, Tensor] | None:
+        """Both models' answers to a batch: the frozen one's can always be had, the adapted one's while it is on probation."""
+        with self._draws():
+            if batch.frozen is None:
+                batch.frozen = self._frozen(batch.inputs).logits.argmax(-1)
+            if (
+                batch.adapted is None
+                and not self.trusted
+                and self._whole(rows_of(batch.inputs))
+                and _finite(batch.inputs)
+            ):
+                with self._as("adapted"), torch.no_grad():
+                    batch.adapted = logits_of(run_batch(self.model, batch.inputs)).argmax(-1)
+        return None if batch.adapted is None else (batch.adapted, batch.frozen)
 
     def _weigh(self, watch: Watch) -> None:
         """A sign test on the labelled rows that the two models answer differently."""

@@ -12,12 +12,12 @@ Classifier to New a Priori Probabilities: A Simple Procedure", 2002; the bound o
 from __future__ import annotations
 
 import math
-from typing import ClassVar, Literal
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
 
-from acclimate.engine import AdapterModule, Method, MethodError, positive
+from acclimate.engine import AdapterModule, Method, MethodError, Order, positive
 from acclimate.sites import Kind, Site
 
 __all__ = ["BatchPrior", "batch_shares"]
@@ -56,7 +56,7 @@ class BatchPrior(Method):
     kind: ClassVar[Kind] = "call"
     at: ClassVar[str] = "head"
     coupled: ClassVar[bool] = True
-    expects: ClassVar[Literal["shuffled", "correlated"]] = "correlated"
+    expects: ClassVar[Order] = "any"
 
     def __post_init__(self) -> None:
         positive(self, most=self.most)

@@ -12,13 +12,13 @@ Zhu, Cai, Huang, Dong, Tang, Zhang, "ReLoop2: Building Self-Adaptive Recommendat
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from acclimate.engine import AdapterModule, Method, MethodError, positive
+from acclimate.engine import AdapterModule, Method, MethodError, Order, positive
 from acclimate.methods.bottleneck import entering
 from acclimate.sites import Kind, Site
 
@@ -39,7 +39,7 @@ class ErrorMemory(Method):
 
     kind: ClassVar[Kind] = "call"
     at: ClassVar[str] = "head"
-    expects: ClassVar[Literal["shuffled", "correlated"]] = "correlated"
+    expects: ClassVar[Order] = "correlated"
 
     def __post_init__(self) -> None:
         positive(self, size=self.size, neighbours=self.neighbours, temperature=self.temperature)

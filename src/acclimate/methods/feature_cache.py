@@ -12,13 +12,13 @@ which chooses from the whole target at once; here that is a batch of everything.
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from acclimate.engine import AdapterModule, Method, MethodError, positive
+from acclimate.engine import AdapterModule, Method, MethodError, Order, positive
 from acclimate.sites import Kind, Site
 
 __all__ = ["FeatureCache", "divergence"]
@@ -50,7 +50,7 @@ class FeatureCache(Method):
     kind: ClassVar[Kind] = "call"
     at: ClassVar[str] = "head"
     coupled: ClassVar[bool] = True
-    expects: ClassVar[Literal["shuffled", "correlated"]] = "shuffled"
+    expects: ClassVar[Order] = "shuffled"
     exceptions = {"identity": "it has no parameters: attached, it answers by what is cached too"}
 
     def __post_init__(self) -> None:

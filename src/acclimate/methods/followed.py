@@ -7,10 +7,12 @@ Yuan, Xie, Li, "Robust Test-Time Adaptation in Dynamic Scenarios", 2023 (RoTTA's
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import torch
 from torch import Tensor
 
-from acclimate.engine import MethodError
+from acclimate.engine import MethodError, Order
 from acclimate.methods.statistics import Statistics, StatisticsModule
 from acclimate.sites import Site
 
@@ -27,6 +29,7 @@ class FollowedStatistics(Statistics):
     momentum: float = 0.05
 
     coupled = False
+    expects: ClassVar[Order] = "any"
 
     def __post_init__(self) -> None:
         if not 0 <= self.momentum <= 1:

@@ -22,7 +22,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from acclimate.engine import AdapterModule, MethodError
+from acclimate.engine import AdapterModule, MethodError, Order
 from acclimate.engine.glimpse import Glimpse
 from acclimate.engine.relay import handed
 from acclimate.methods.statistics import Statistics, StatisticsModule
@@ -48,6 +48,7 @@ class GatheredStatistics(Statistics):
     least: float = 0.15
 
     relays: ClassVar[bool] = True
+    expects: ClassVar[Order] = "any"
     exceptions = {
         "identity": "it has no parameters: attached, it normalises by what it has gathered and the batch",
         "checkpointing": "its norms are told by the first one whether conditions changed, which a block alone is not",

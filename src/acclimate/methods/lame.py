@@ -10,13 +10,13 @@ Boudiaf, Mueller, Ben Ayed, Bertinetto, "Parameter-free Online Test-time Adaptat
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from acclimate.engine import AdapterModule, Method, MethodError, positive
+from acclimate.engine import AdapterModule, Method, MethodError, Order, positive
 from acclimate.sites import Kind, Site
 
 __all__ = ["LAME", "affinity", "assign"]
@@ -67,7 +67,7 @@ class LAME(Method):
     kind: ClassVar[Kind] = "call"
     at: ClassVar[str] = "head"
     coupled: ClassVar[bool] = True
-    expects: ClassVar[Literal["shuffled", "correlated"]] = "correlated"
+    expects: ClassVar[Order] = "correlated"
     exceptions = {"identity": "it has no parameters: attached, it corrects"}
 
     def __post_init__(self) -> None:

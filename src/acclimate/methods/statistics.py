@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from acclimate.engine import AdapterModule, Method, MethodError
+from acclimate.engine import AdapterModule, Method, MethodError, Order
 from acclimate.sites import Kind, Site
 
 __all__ = ["BatchStatistics", "RunningStatistics", "Statistics"]
@@ -30,6 +30,7 @@ class Statistics(Method):
     kind: ClassVar[Kind] = "call"
     at: ClassVar[str] = "all"
     coupled: ClassVar[bool] = True
+    expects: ClassVar[Order] = "shuffled"
 
     def refuses(self, site: Site) -> str:
         fits = isinstance(site.module, _BATCH_NORMS) and site.module.running_mean is not None

@@ -11,13 +11,13 @@ for the class that it is itself answered with, and here for its own.
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from acclimate.engine import AdapterModule, Method, MethodError, positive
+from acclimate.engine import AdapterModule, Method, MethodError, Order, positive
 from acclimate.losses.probability import entropy
 from acclimate.sites import Kind, Site
 
@@ -36,7 +36,7 @@ class T3A(Method):
     kind: ClassVar[Kind] = "call"
     at: ClassVar[str] = "head"
     coupled: ClassVar[bool] = True
-    expects: ClassVar[Literal["shuffled", "correlated"]] = "shuffled"
+    expects: ClassVar[Order] = "shuffled"
     exceptions = {"identity": "it has no parameters: attached, it answers by its own classifier"}
 
     def __post_init__(self) -> None:

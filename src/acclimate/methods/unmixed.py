@@ -17,13 +17,13 @@ Tomar, Vray, Thiran, Bozorgtabar, "Un-Mixing Test-Time Normalization Statistics:
 from __future__ import annotations
 
 import math
-from typing import ClassVar, Literal
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from acclimate.engine import MethodError, positive
+from acclimate.engine import MethodError, Order, positive
 from acclimate.methods.statistics import Statistics, StatisticsModule
 from acclimate.sites import Site
 
@@ -44,7 +44,7 @@ class UnmixedStatistics(Statistics):
     own: float = 1.0
 
     coupled = False
-    expects: ClassVar[Literal["shuffled", "correlated"]] = "correlated"
+    expects: ClassVar[Order] = "any"
     exceptions = {"identity": "components are drawn about the source's statistics, and each row brings its own"}
 
     def __post_init__(self) -> None:

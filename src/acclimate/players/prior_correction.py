@@ -1,8 +1,9 @@
 """Answers in the proportions that the batch seems to have.
 
-    z_ik (m_k + s) / (1 + s K),     m = mean_i p_i,    s = max(1 / rows, 1 / K) / max_k m_k
+    z_ik K (m_k + s) / (1 + s K),     m = mean_i p_i,    s = max(1 / rows, 1 / K) / max_k m_k
 
-The logits are multiplied, as in the authors' code; where there are fewer rows than classes the smoothing s makes the factors equal.
+The logits are multiplied, as in the authors' code, times K, which decides nothing: equal shares leave a model as sure as it was.
+Where there are fewer rows than classes the smoothing s makes the factors equal.
 
 Marsden, Doebler, Yang, "Universal Test-time Adaptation through Weight Ensembling, Diversity Weighting, and Prior Correction", 2024
 (ROID). A teacher, for the loss must see what is not corrected: ``answer="teacher"``.
@@ -32,7 +33,7 @@ def corrected(logits: Tensor) -> Tensor:
     rows, classes = logits.shape
     shares = logits.softmax(1).mean(0)
     smooth = max(1 / rows, 1 / classes) / shares.max()
-    return logits * (shares + smooth) / (1 + smooth * classes)
+    return logits * classes * (shares + smooth) / (1 + smooth * classes)
 
 
 class PriorCorrection(Teacher):

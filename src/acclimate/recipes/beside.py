@@ -10,6 +10,7 @@ import torch
 from acclimate.bench import shift
 from acclimate.bench.conditions import Moment
 from acclimate.bench.convnet import pretrained
+from acclimate.bench.streaming import streamed
 from acclimate.engine import attach
 from acclimate.engine.cost import saved_bytes
 from acclimate.loops import Adaptation, stream
@@ -59,7 +60,7 @@ def _shares_turn_at_the_threshold(seeds: Sequence[int], on: bool) -> Finding:
     rows, doubt = {}, {}
     ways = {"unadapted": None, "batch_statistics_alone": shift.STATISTICS, "high_alone": high}
     for name, each in {**ways, "vida": made if on else plain}.items():
-        answers = [shift.streamed(each, moments, seed) for moments, seed in zip(streams, seeds, strict=True)]
+        answers = [streamed(each, moments, seed) for moments, seed in zip(streams, seeds, strict=True)]
         rows[name] = [shift.percent(*answer) for answer in answers]
         doubt[name] = [float(entropy(logits).mean()) for logits, _ in answers]
     shares = {}
@@ -118,7 +119,7 @@ def _learns_beside_and_keeps_little(seeds: Sequence[int], on: bool) -> Finding:
     ways = {"unadapted": None, "batch_statistics_alone": shift.STATISTICS, "full": full, "ecotta": made if on else full}
     rows, doubt, later = {}, {}, {}
     for name, each in ways.items():
-        answers = [shift.streamed(each, moments, seed) for moments, seed in zip(streams, seeds, strict=True)]
+        answers = [streamed(each, moments, seed) for moments, seed in zip(streams, seeds, strict=True)]
         rows[name] = [shift.percent(*answer) for answer in answers]
         doubt[name] = [float(entropy(logits).mean()) for logits, _ in answers]
         for number, label in enumerate(("first", "last")):

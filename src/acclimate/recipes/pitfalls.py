@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from acclimate.bench import shift
 from acclimate.bench.conditions import Moment, Order, Stream
 from acclimate.bench.digits import digits
+from acclimate.bench.streaming import streamed
 from acclimate.loops import Adaptation
 from acclimate.recipes.recipe import Finding, written
 from acclimate.recipes.shifted import least_gain, rounded
@@ -36,7 +37,7 @@ def _settings_and_order_decide(seeds: Sequence[int], on: bool) -> Finding:
             **{f"lr {lr} x {steps}": pitfalls.using(lr=lr, steps=steps).adaptation for lr, steps in _GRID if on},
         }
         found = {
-            name: [shift.percent(*shift.streamed(each, m, s)) for m, s in zip(streams, seeds, strict=True)]
+            name: [shift.percent(*streamed(each, m, s)) for m, s in zip(streams, seeds, strict=True)]
             for name, each in ways.items()
         }
         grid = [row for name, row in found.items() if name != "unadapted" and (not on or "lr" in name)]

@@ -11,6 +11,7 @@ from acclimate.bench import shift
 from acclimate.bench.conditions import CONDITIONS
 from acclimate.bench.convnet import pretrained
 from acclimate.bench.digits import digits
+from acclimate.bench.streaming import streamed
 from acclimate.data import Batches, generator
 from acclimate.engine import Adapter, attach
 from acclimate.loops import finetune
@@ -58,7 +59,7 @@ def _rights_each_image_by_itself(seeds: Sequence[int], on: bool) -> Finding:
         ordered = ordered and torch.equal(whole[order].argmax(1), other.argmax(1))
         runs = list(shift.world("sorted", seed, 0.6))[:12]
         rows.setdefault("batch_statistics_noise_sorted", []).append(
-            shift.percent(*shift.streamed(shift.STATISTICS, runs, seed))
+            shift.percent(*streamed(shift.STATISTICS, runs, seed))
         )
     return Finding(
         {

@@ -18,7 +18,7 @@ from torch import nn
 
 from acclimate.compose import Composition, compose
 from acclimate.engine import Adapter, Method, attach
-from acclimate.loops import Adaptation, Loop, Run, Score, evaluate, fit, stream
+from acclimate.loops import Adaptation, Loop, Run, Score, evaluate, fit
 from acclimate.losses import Loss
 from acclimate.players import Player
 from acclimate.rules import Rule
@@ -37,6 +37,9 @@ __all__ = [
     "recipe",
     "written",
 ]
+
+
+_STREAMED = "acclimate.recipes.streamed"  # by name: what a stream does is nothing that other recipes rest on
 
 
 class RecipeError(ValueError):
@@ -183,7 +186,8 @@ class Recipe:
         """A hash of the code the recipe and its claim rest on."""
         from acclimate.recipes.sources import digest
 
-        return digest(self.make.__module__, [self.make, *self.claims])
+        runs = [_STREAMED] if self.needs == {"stream"} else []
+        return digest([self.make.__module__, *runs], [self.make, *self.claims])
 
     def run(
         self,
@@ -207,7 +211,10 @@ class Recipe:
         before = None if eval is None else evaluate_or_none(model, eval, takes)
         made = self.made
         if isinstance(made, Adaptation):
-            return self._streamed(model, made, given["stream"], name or self.name, seed, before)
+            answered: Result = importlib.import_module(_STREAMED).streamed(
+                model, made, given["stream"], name or self.name, seed
+            )
+            return replace(answered, before=before)
         if isinstance(made, Together):
             return self._joined(model, made, given, name or self.name, before, eval, out, seed, progress, takes)
         taught = given if len(given) > 1 else next(iter(given.values()))
@@ -242,26 +249,6 @@ class Recipe:
             found = " and ".join(sorted(given)) or "nothing"
             would = f"with that, {', '.join(others)} would run" if others else "no recipe runs with that alone"
             raise RecipeError(f"{self.name} needs {' and '.join(sorted(self.needs))}, and was given {found}: {would}")
-
-    def _streamed(
-        self, model: nn.Module, made: Adaptation, batches: Any, name: str, seed: int, before: Score | None
-    ) -> Result:
-        import torch
-
-        from acclimate.data import as_batches
-
-        live = stream(model, made, seed=seed, name=name)
-        answers, labels = [], []
-        for batch in as_batches(batches, once=True):
-            answers.append(live(batch.inputs))
-            if batch.labels is not None:
-                labels.append(batch.labels)
-        logits = torch.cat(answers)
-        after = None
-        if labels:
-            truth = torch.cat(labels)
-            after = Score(len(truth), float((logits.argmax(-1) == truth).double().mean()))
-        return Result(live.adapter, None, before, after, tuple(live.events), logits)
 
 
 def evaluate_or_none(model: nn.Module, data: Any, takes: Mapping[str, str] | None) -> Score | None:

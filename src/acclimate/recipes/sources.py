@@ -20,12 +20,12 @@ __all__ = ["digest", "reached"]
 _ROOT = "acclimate"
 
 
-def digest(module: str, functions: Sequence[Callable[..., Any]]) -> str:
-    """SHA-256 over the functions' own code and over every module they rest on."""
+def digest(modules: Sequence[str], functions: Sequence[Callable[..., Any]]) -> str:
+    """SHA-256 over the functions' own code, which is in the first of the modules, and over every module that these rest on."""
     seen = hashlib.sha256()
     for function in functions:
         seen.update(_plain(inspect.getsource(function)).encode())
-    for name in sorted(reached(module) - {module}):
+    for name in sorted(frozenset().union(*(reached(module) for module in modules)) - {modules[0]}):
         seen.update(_code(name).encode())
     return seen.hexdigest()
 

@@ -11,6 +11,7 @@ from torch import Tensor
 from acclimate.bench import shift
 from acclimate.bench.conditions import Moment
 from acclimate.bench.convnet import pretrained
+from acclimate.bench.streaming import streamed
 from acclimate.engine.cost import saved_bytes
 from acclimate.loops import Adaptation, stream
 from acclimate.losses import Entropy, FlippedConsistency, InformationMaximisation, Seen
@@ -49,7 +50,7 @@ def _a_block_a_step_learns_and_keeps_less(seeds: Sequence[int], on: bool) -> Fin
     doubt: dict[str, list[float]] = {}
     ways = {"unadapted": None, "batch_statistics_alone": shift.STATISTICS, "all": whole, "block": made if on else whole}
     for name, each in ways.items():
-        answers = [shift.streamed(each, moments, seed) for moments, seed in zip(streams, seeds, strict=True)]
+        answers = [streamed(each, moments, seed) for moments, seed in zip(streams, seeds, strict=True)]
         rows[name] = [shift.percent(*answer) for answer in answers]
         doubt[name] = [float(entropy(logits).mean()) for logits, _ in answers]
     watched = [_watched(ways["block"], moments[:8], seed) for moments, seed in zip(streams, seeds, strict=True)]
@@ -119,7 +120,7 @@ def _surer_of_what_is_right_than_tent(seeds: Sequence[int], on: bool) -> Finding
         "information_alone": information,
         "tesla": made if on else tent.adaptation,
     }.items():
-        answers = [shift.streamed(each, moments, seed) for moments, seed in zip(streams, seeds, strict=True)]
+        answers = [streamed(each, moments, seed) for moments, seed in zip(streams, seeds, strict=True)]
         rows[name] = [shift.percent(*answer) for answer in answers]
         errors[name] = [_calibration_error(*answer) for answer in answers]
     alike = [Seen(None, None, logits, teacher=logits) for logits, _ in answers]

@@ -16,6 +16,7 @@ from torch import Tensor
 from acclimate.bench import shift
 from acclimate.bench.conditions import Moment
 from acclimate.bench.convnet import pretrained
+from acclimate.bench.streaming import streamed
 from acclimate.engine import Method
 from acclimate.loops import Adaptation, source_free, stream
 from acclimate.losses import Consistency, Entropy, GeneralisedCrossEntropy, PseudoLabel
@@ -43,7 +44,7 @@ def _normalised(method: Mapping[Method, At], blend: float | None) -> dict[Method
 
 def _answered(adaptation: Adaptation | None, streams: Sequence[list[Moment]], seeds: Sequence[int]) -> list[float]:
     """Accuracies in percent over whole streams."""
-    return [shift.percent(*shift.streamed(adaptation, m, s)) for m, s in zip(streams, seeds, strict=True)]
+    return [shift.percent(*streamed(adaptation, m, s)) for m, s in zip(streams, seeds, strict=True)]
 
 
 @written(papers=[], needs=["stream"])
@@ -59,7 +60,7 @@ def _sure_and_right_where_classes_are_mixed(seeds: Sequence[int], on: bool) -> F
     mixed, by_class = ([shift.world(order, seed) for seed in seeds] for order in ("shuffled", "sorted"))
     rows, doubt = {}, {}
     for name, each in {"unadapted": None, "batch_statistics_alone": shift.STATISTICS, "tent": made}.items():
-        answers = [shift.streamed(each, moments, seed) for moments, seed in zip(mixed, seeds, strict=True)]
+        answers = [streamed(each, moments, seed) for moments, seed in zip(mixed, seeds, strict=True)]
         rows[name] = [shift.percent(*answer) for answer in answers]
         doubt[name] = [float(entropy(logits).mean()) for logits, _ in answers]
         rows[f"{name}_sorted"] = _answered(each, by_class, seeds)
@@ -131,7 +132,7 @@ def _alive_where_entropy_collapses(seeds: Sequence[int], on: bool) -> Finding:
     collapsing = dataclasses.replace(made, loss=Entropy(), players=(), answer="before")
 
     def last_round(adaptation: Adaptation | None) -> list[float]:
-        answers = [shift.streamed(adaptation, moments, seed) for moments, seed in zip(streams, seeds, strict=True)]
+        answers = [streamed(adaptation, moments, seed) for moments, seed in zip(streams, seeds, strict=True)]
         return [shift.percent(*(part.chunk(times)[-1] for part in answer)) for answer in answers]
 
     ways = {"unadapted": None, "batch_statistics_alone": shift.STATISTICS, "entropy": collapsing}

@@ -13,6 +13,7 @@ from acclimate.bench import shift
 from acclimate.bench.conditions import Moment, Order, Stream
 from acclimate.bench.convnet import pretrained
 from acclimate.bench.digits import digits
+from acclimate.bench.streaming import streamed
 from acclimate.engine import Method
 from acclimate.loops import Adaptation, stream
 from acclimate.losses import Entropy, Loss, Seen
@@ -89,7 +90,7 @@ def ran(made: Adaptation | None, moments: Sequence[Moment], seed: int) -> Ran:
     """Without a guard; None is the unadapted model."""
     labels = torch.cat([moment.labels for moment in moments])
     if made is None:
-        logits = shift.streamed(None, moments, seed)[0]
+        logits = streamed(None, moments, seed)[0]
         return Ran(shift.percent(logits, labels), float(entropy(logits).mean()), 0.0, 0.0)
     counted = dataclasses.replace(made, players=(*made.players, Counted()))
     with stream(pretrained(), counted, guard=False, seed=seed) as live:

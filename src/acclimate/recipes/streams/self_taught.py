@@ -9,6 +9,7 @@ import torch
 
 from acclimate.bench import shift
 from acclimate.bench.convnet import pretrained
+from acclimate.bench.streaming import streamed
 from acclimate.loops import Adaptation, stream
 from acclimate.losses import (
     ConjugateLabel,
@@ -100,7 +101,7 @@ def _surer_and_as_entropy(seeds: Sequence[int], on: bool) -> Finding:
 
 
 def _apart(one: Adaptation, other: Adaptation, seed: int) -> float:
-    answers = [shift.streamed(each, brief("shuffled", seed)[:6], seed)[0] for each in (one, other)]
+    answers = [streamed(each, brief("shuffled", seed)[:6], seed)[0] for each in (one, other)]
     return float((answers[0] - answers[1]).abs().max())
 
 
