@@ -26,7 +26,7 @@ OPTIONS = ("small", "cost")
 """What `acclimate bench` may ask beside the folder: a quick look, and what steps cost in the place of how good they are."""
 SEEDS = (0, 1, 2)
 VIEWS = 2
-GUARDED = ("tent",)
+GUARDED = ("adaptive", "tent")
 """What is measured with its guard as well."""
 PROTOCOL = (
     "error in percent over each whole stream, answers given before the model learns from a batch, and mean squares where it "

@@ -37,7 +37,9 @@ NETWORKS = {
     "ResNet-56": "cifar10_resnet56-4bfd9763.th",
     "ResNet-20, robust": "cifar10_resnet20_ehanw_pgd.pth",
 }
-SAMPLES, BATCH, CONCENTRATION = 500, 100, 0.1
+SAMPLES, BATCH, CONCENTRATION = 100, 50, 0.1
+SWELLING, SWELLS = ("gaussian_noise", "motion_blur", "fog", "contrast"), 450
+"""Where severity swells and falls: fewer corruptions, and a batch at each of nine steps."""
 SMALL = ("gaussian_noise", "brightness")
 """The corruptions of a quick look: one that the network cannot bear, and one that it hardly notices."""
 WEEK, DAY, LEARNED, ASKED = 168, 24, 8640, 2880
@@ -64,14 +66,25 @@ def stream_tasks(data: Path, small: bool = False) -> list[StreamTask]:
     tasks = []
     for name, file in chosen.items():
         model = read_resnet(data / "weights" / file)
-        orders = _orders(SMALL if small else COMMON, SAMPLES, said, model)
+        orders = _orders(SMALL if small else COMMON, SAMPLES, said, model, SMALL if small else SWELLING, SWELLS)
         tasks.append(StreamTask(f"cifar, {name}", model, source, orders))
     return tasks if small else [*tasks, _words(data), _oil(data)]
 
 
-def _orders(conditions: tuple[str, ...], samples: int | None, said: str, model: nn.Module) -> dict[str, Protocol]:
-    make = functools.partial(Protocol, conditions, 5, samples, BATCH, normalisation=said, base=mark(model))
-    return {"shuffled": make(), "correlated": make(correlation=CONCENTRATION)}
+def _orders(
+    conditions: tuple[str, ...],
+    samples: int | None,
+    said: str,
+    model: nn.Module,
+    swelling: tuple[str, ...],
+    swells: int | None,
+) -> dict[str, Protocol]:
+    make = functools.partial(Protocol, severity=5, size=BATCH, normalisation=said, base=mark(model))
+    return {
+        "shuffled": make(conditions, samples=samples),
+        "correlated": make(conditions, samples=samples, correlation=CONCENTRATION),
+        "gradual": make(swelling, samples=swells, order="gradual"),
+    }
 
 
 @functools.cache
@@ -134,8 +147,10 @@ def _words(data: Path) -> StreamTask:
         return found - 0.4 * severity * (torch.arange(10) == 0)  # the first coefficient is how loud it is
 
     said = "MFCC by their mean and deviation on the words learned from; noise of 0.2 deviations a severity, loudness less by 0.4"
-    orders = _orders(("noise", "quiet"), None, said, model)
-    return StreamTask("words, convnet", model, Source(labels[ask], ("noise", "quiet"), seen), orders)
+    both = ("noise", "quiet")
+    return StreamTask(
+        "words, convnet", model, Source(labels[ask], both, seen), _orders(both, None, said, model, both, None)
+    )
 
 
 class Forecaster(nn.Module):

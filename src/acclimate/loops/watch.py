@@ -43,10 +43,11 @@ class Watch:
         self.told = False  # whether the runs on this probation have been reported
         self.need = guard.probation  # calm rows before trust
         self.calm = 0  # rows since the last sign of harm
+        self.mixed = 0  # rows since the last sign of an order, for what is good in any
         self.since = 0  # batches since the last strike
         self.usual: float | None = None  # the adapted model's drift while calm
         self.diverse: float | None = None  # its effective classes while calm
-        self.gain: float | None = None  # how much more it is informed than the frozen model, over time
+        self.gain: float | None = None  # how much more it is informed than the frozen model, since conditions changed
         self.adapted: Spread | None = None
         self.frozen: Spread | None = None
         self.entry: Spread | None = None
@@ -212,7 +213,7 @@ class Watch:
         values["agreement"] = float((adapted.logits.argmax(-1) == frozen.logits.argmax(-1)).float().mean())
         values["frozen classes"] = signs.classes(frozen.logits)
         values["gain"] = gain = values["informed"] - signs.informed(frozen.logits)
-        self.gain = gain if self.gain is None else _PAST * self.gain + (1 - _PAST) * gain
+        self.gain = gain if self.gain is None or self._changed(values) else _PAST * self.gain + (1 - _PAST) * gain
         values["spread"] = float(here.var.mean())
 
     def _earned(self, values: dict[str, float], share: float = 1.0) -> str:
@@ -264,26 +265,28 @@ class Watch:
         return Verdict(False, values, "order", "classes come mixed by now: frozen answers")
 
     def _answers(self, adapted: Look, frozen: Callable[[], Look], values: dict[str, float], rows: int) -> Verdict:
-        """For a method that is good in any order: whether what it answers says more of the inputs."""
+        """For a method that is good in any order: whether what it answers says more of the inputs, or classes come mixed."""
         guard, before = self.guard, self.trusted
         young = self.calm < self.need + guard.probation
         suspect = values["jump"] >= guard.jump or values["informed"] < guard.explains
         if before and not (young or suspect or self.since % guard.audit == 0):
             self.calm += rows
             return Verdict(True, values)
+        if before and not young:
+            self.frozen = None  # of a batch long ago
         self._beside(adapted, frozen(), values)
-        informed, gain = values["informed"], values["gain"]
-        says = f"the adapted model is informed to {informed:.2f}, the frozen one to {informed - gain:.2f}"
+        informed, gain, mixed = values["informed"], values["gain"], self._come_mixed(values, rows)
+        says = mixed or f"the adapted model is informed to {informed:.2f}, the frozen one to {informed - gain:.2f}"
         alike = before and values["agreement"] >= guard.agreement
         if values["distance"] > guard.far:
             self._strike(rows)
             says = f"the parameters moved by {values['distance']:.2f}, and {guard.far} is the most allowed"
-        elif (before and not alike and (informed < guard.least or (self.gain or 0.0) < -guard.worse)) or (
-            not before and (informed < guard.explains or min(gain, self.gain or 0.0) <= 0)
-        ):
-            self.calm = 0
+        elif before:
+            harmed = informed < guard.least or (self.gain or 0.0) < -guard.worse
+            self.calm = 0 if harmed and not (alike or mixed) else self.calm + rows
         else:
-            self.calm += rows
+            better = informed >= guard.explains and min(gain, self.gain or 0.0) > 0
+            self.calm = self.calm + rows if better or mixed else 0
         need = self.need if self.strikes else min(self.need, 2 * rows)
         self.trusted = self.calm > 0 if before else self.calm >= need
         if self.trusted == before:
@@ -291,6 +294,14 @@ class Watch:
         if before:
             return Verdict(False, values, "answers", f"{says}; frozen answers until {need} rows were better")
         return Verdict(True, values, "calm", f"for {self.calm} rows {says}: adapted answers")
+
+    def _come_mixed(self, values: dict[str, float], rows: int) -> str:
+        """Why classes are believed to come mixed, and the adapted model's view of them, or nothing."""
+        moved = self._moved({name: values[name] for name in ("frozen drift", "frozen order") if name in values})[0]
+        self.mixed = 0 if moved and not self._changed(values) else self.mixed + rows
+        whole = values["classes"] >= _WHOLE * values["frozen classes"]
+        known = whole and self.mixed >= self.guard.probation
+        return self._earned(values, _KEPT if self.trusted else 1.0) if known else ""
 
     def _settle(self, values: dict[str, float], rows: int) -> None:
         """Another calm batch: remember what is usual."""
