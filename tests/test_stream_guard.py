@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 import torch
@@ -11,16 +12,18 @@ from torch import Tensor
 from acclimate.bench.conditions import CONDITIONS
 from acclimate.bench.convnet import pretrained
 from acclimate.bench.digits import digits
+from acclimate.engine import Method
 from acclimate.loops.adaptation import Adaptation
 from acclimate.loops.guard import Guard
 from acclimate.loops.signs import Look, spread
 from acclimate.loops.stream import Event, stream
 from acclimate.loops.watch import Watch
 from acclimate.losses import Entropy
-from acclimate.methods import Affine, BatchStatistics
+from acclimate.methods import LAME, Affine, BatchPrior, BatchStatistics, GatheredStatistics
+from acclimate.players import CategoryBalanced
 from acclimate.rules import Gradient
 
-KINDS = {"trust", "rollback", "refuse", "non-finite"}
+KINDS = {"drift", "trust", "rollback", "refuse", "non-finite"}
 Data = tuple[Tensor, Tensor]
 
 
@@ -148,7 +151,7 @@ def test_events_explain_themselves() -> None:
         assert events
         for event in events:
             assert event.kind in KINDS and event.sign
-            assert len(event.why.split()) > 6 and ("answer" in event.why)
+            assert len(event.why.split()) > 6 and ("answer" in event.why or event.kind == "drift")
             assert event.values or event.kind == "non-finite"
         assert [event.step for event in events] == sorted(event.step for event in events)
 
@@ -177,6 +180,17 @@ def test_the_frozen_model_is_asked_on_probation_and_suspicion_and_seldom_else() 
     assert not watch.judge(looked(60, moved=2.0), lambda: looked(60, moved=2.0), 0.0).trusted
 
 
+def test_drift_is_told_with_its_time_and_size_and_classes_in_runs_are_none() -> None:
+    parts = [under(name, shuffled, seed) for seed, name in enumerate(("clean", "blur", "contrast"))]
+    each = len(parts[0][1]) // 50 * 50
+    _, events, _ = right(True, join(*((x[:each], y[:each]) for x, y in parts)))
+    drifts = [event for event in events if event.kind == "drift"]
+    assert [event.step for event in drifts] == [each // 50, 2 * each // 50]
+    assert all(event.values["jump"] > 0.2 and f"{event.values['jump']:.2f}" in event.why for event in drifts)
+    for name in ("sorted clean", "long runs"):
+        assert not [event for event in right(True, HARD[name]())[1] if event.kind == "drift"]
+
+
 def test_each_strike_makes_probation_longer() -> None:
     watch, needs = Watch(Guard(probation=50), "shuffled"), []
     for number in range(4):
@@ -184,3 +198,85 @@ def test_each_strike_makes_probation_longer() -> None:
         watch.judge(look, lambda look=look: look, 0.0)
         needs.append(watch.need)
     assert needs[1:] == [200, 800, 3200]
+
+
+def adaptive() -> Adaptation:
+    return Adaptation({GatheredStatistics(): "all", BatchPrior(): "head"})
+
+
+@pytest.mark.parametrize("name", HARD)
+def test_what_is_good_in_any_order_is_not_drawn_below_either(name: str) -> None:
+    data = HARD[name]()
+    assert right(True, data, row=adaptive())[0] >= frozen(data) - max(0.01 * len(data[1]), 50)
+
+
+def test_what_is_good_in_any_order_gains_where_classes_come_in_runs() -> None:
+    data = HARD["sorted conditions"]()
+    still, plain, guarded = frozen(data), right(False, data, row=adaptive())[0], right(True, data, row=adaptive())[0]
+    assert plain > still + 0.1 * len(data[1])
+    assert guarded - still >= 0.8 * (plain - still)
+
+
+@pytest.mark.parametrize(
+    ("method", "order"),
+    [(BatchStatistics(), "shuffled"), (LAME(), "correlated"), (GatheredStatistics(), "any"), (Affine(), "any")],
+)
+def test_an_adaptation_expects_the_order_of_its_parts(method: Method, order: str) -> None:
+    at = "head" if isinstance(method, LAME) else "all"
+    rule = Gradient(schedule="constant", warmup=0.0)
+    assert Adaptation({method: at}).expects == order
+    assert Adaptation({method: at}, Entropy(), rule).expects == "shuffled"
+    assert Adaptation({method: at}, Entropy(), rule, (CategoryBalanced(),)).expects == order
+
+
+def test_while_nothing_could_earn_trust_the_frozen_model_alone_runs() -> None:
+    images, _ = under("blur", shuffled)
+    model, runs = pretrained(), []
+    model.register_forward_hook(lambda *_: runs.append(1))
+    for row, batches, each in ((Adaptation({LAME(): "head"}), 6, 1), (tent(), 3, 1)):
+        with stream(model, row) as opened:
+            for x in images[: 50 * batches].split(50):
+                runs.clear()
+                opened(x)
+                assert len(runs) == each and not opened.trusted
+            if row.expects == "shuffled":
+                opened(images[150:200])
+                assert opened.trusted
+
+
+def test_labels_win_trust_also_while_the_frozen_model_alone_runs() -> None:
+    images, labels = under("contrast", shuffled)
+    with stream(pretrained(), tent(), guard=Guard(probation=10_000)) as opened:
+        for number, (x, y) in enumerate(zip(images.split(50)[:4], labels.split(50), strict=False)):
+            opened(x)
+            opened.feedback(range(50 * number, 50 * number + 50), y)
+        assert opened.trusted and opened.events[-1].sign == "labels"
+
+
+def moving(seed: int, entry: float, deep: float) -> Look:
+    """A batch whose entry and deep features lie elsewhere."""
+    look = looked(seed, deep)
+    assert look.entry is not None and look.squares is not None
+    return replace(look, entry=look.entry + entry, squares=look.squares + 2 * entry * look.entry + entry**2)
+
+
+@pytest.mark.parametrize(("entry", "sign"), [(2.0, ""), (0.0, "order")])
+def test_conditions_move_what_enters_and_classes_what_leaves(entry: float, sign: str) -> None:
+    watch = Watch(Guard(probation=50, narrow=0.01), "shuffled")
+    for number in range(4):
+        watch.judge(looked(number), lambda number=number: looked(number), 0.0)
+    assert watch.trusted
+    after = moving(4, entry, 2.0)
+    verdict = watch.judge(after, lambda: after, 0.0, lambda: looked(3))
+    assert verdict.sign == sign and verdict.trusted == (not sign)
+
+
+@pytest.mark.parametrize(("says", "trusted"), [(5.0, True), (0.5, False)])
+def test_answers_that_say_more_of_the_inputs_earn_trust_in_any_order(says: float, trusted: bool) -> None:
+    """Its features drift with every batch, and that is held against no one."""
+    watch = Watch(Guard(), "any")
+    for number in range(4):
+        look = looked(number, moved=3.0 * (number % 2))
+        known = replace(look, logits=says * look.logits / 5)
+        watch.judge(known, lambda look=look: replace(look, logits=look.logits.roll(1, 0) / 3), 0.0)
+    assert watch.trusted == trusted

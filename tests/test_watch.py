@@ -17,6 +17,7 @@ import torch
 from PIL import Image
 from typer.testing import CliRunner
 
+from acclimate.bench.conditions import CONDITIONS
 from acclimate.bench.digits import digits
 from acclimate.cli.app import app
 from acclimate.cli.arrivals import Arrival, from_data, from_folder, from_lines, late_labels
@@ -49,6 +50,32 @@ def test_data_is_answered_in_order_beside_the_unadapted_model(tmp_path: Path) ->
     assert record["rows"] == record["labelled"] == len(labels)
     page = (tmp_path / "report.html").read_text()
     assert "never reset" in page and "What the guard said" in page and record["base"] in page
+
+
+def test_accuracy_stands_by_conditions_where_what_comes_in_drifts(tmp_path: Path) -> None:
+    images, labels = digits("test")
+    changed = torch.cat([images[:200], CONDITIONS["contrast"](images[200:400], 0.6, torch.Generator())])
+    np.savez(tmp_path / "came.npz", image=changed.numpy(), label=labels[:400].numpy())
+    words = [
+        "watch",
+        "norm-test",
+        *MODEL,
+        "--stream",
+        str(tmp_path / "came.npz"),
+        "--size",
+        "50",
+        "--out",
+        str(tmp_path),
+    ]
+    result = call(*words, "--json")
+    assert result.exit_code == 0, result.stderr
+    (drift,) = [event for event in json.loads(result.stdout)["events"] if event["kind"] == "drift"]
+    assert drift["step"] == 4
+    page = (tmp_path / "report.html").read_text()
+    assert "By conditions" in page and "from row 0" in page and "from row 200" in page
+    kept = json.loads((tmp_path / "seen.json").read_text())[-1]["parts"]
+    assert [(first, labelled) for first, labelled, _, _ in kept] == [(0, 200), (200, 200)]
+    assert kept[0][3] > 190 and kept[1][3] < 60
 
 
 def test_a_killed_watch_gives_the_answers_of_one_that_was_not(tmp_path: Path) -> None:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 __all__ = ["Watched", "shown", "write_report"]
 
 ANSWERS, SEEN = "answers.jsonl", "seen.json"
-_POINTS = 2000
+_POINTS, _PARTS = 2000, 24
 
 
 @dataclass
@@ -34,6 +34,9 @@ class Watched:
     rows: int = 0
     names: set[str] = field(default_factory=set)
     right: list[tuple[int, int, int]] = field(default_factory=list)  # (labelled rows, right, right unadapted) by batch
+    parts: list[tuple[int, int, int, int]] = field(
+        default_factory=list
+    )  # the same between drifts, after their first row
     given: list[dict[str, Any]] = field(default_factory=list)  # answers that are not on disk yet
     read: int = 0
     # as of the last two states: a kill may fall between two files
@@ -55,14 +58,17 @@ class Watched:
         write_whole(kept, "".join(lines).encode())
         names = {json.loads(line)["name"] for line in lines}
         right = [(n, r, f) for n, r, f in before["right"]]
-        return Watched(out, done, names, right, [], before["read"], [before])
+        parts = [(first, n, r, f) for first, n, r, f in before["parts"]]
+        return Watched(out, done, names, right, parts, [], before["read"], [before])
 
     def meet(self, live: Stream, arrival: Arrival) -> None:
         """Answer what came, and remember it."""
         if arrival.late:
             live.feedback(list(arrival.late), list(arrival.late.values()))
             return
-        logits = live(arrival.inputs)
+        first, logits = self.rows, live(arrival.inputs)
+        if not self.parts or any(event.kind == "drift" and event.step == live.step - 1 for event in live.events[-2:]):
+            self.parts = [*self.parts, (first, 0, 0, 0)][-_PARTS:]
         asked = live.recall.held[-1].frozen is None  # a trusted model's place is taken where inputs are no numbers
         who = "adapted" if live.trusted and asked else "unadapted"
         classes = logits.argmax(-1).flatten(1).tolist() if logits.dim() > 2 else logits.argmax(-1).tolist()
@@ -77,6 +83,9 @@ class Watched:
             frozen = live.unadapted(inputs)
         ours, theirs = (int((z.argmax(-1).cpu() == labels).sum()) for z in (logits, frozen))
         self.right.append((len(labels), ours, theirs))
+        first, *counts = self.parts[-1]
+        labelled, right, unadapted = (a + b for a, b in zip(counts, self.right[-1], strict=True))
+        self.parts[-1] = (first, labelled, right, unadapted)
         if len(self.right) > _POINTS:
             pairs = zip(self.right[::2], self.right[1::2], strict=False)
             self.right = [(a[0] + b[0], a[1] + b[1], a[2] + b[2]) for a, b in pairs]
@@ -93,7 +102,10 @@ class Watched:
         with (self.out / ANSWERS).open("a", encoding="utf-8") as file:
             file.writelines(json.dumps(each) + "\n" for each in self.given)
         self.given = []
-        self.kept = [*self.kept[-1:], {"rows": self.rows, "right": list(self.right), "read": self.read}]
+        self.kept = [
+            *self.kept[-1:],
+            {"rows": self.rows, "right": list(self.right), "parts": list(self.parts), "read": self.read},
+        ]
         write_whole(self.out / SEEN, json.dumps(self.kept).encode())
 
     def shares(self) -> tuple[list[float], list[float]]:
@@ -164,8 +176,8 @@ def _table(seen: Watched, live: Stream) -> Any:
 
 
 def write_report(path: Path, seen: Watched, live: Stream, record: dict[str, Any]) -> None:
-    """One HTML page: accuracy over time, what the guard said, what moved and how far."""
-    from acclimate.report import Figures, Number, Section, Table, Text, curve, page
+    """One HTML page: accuracy over time and by conditions, what the guard said, what moved and how far."""
+    from acclimate.report import Figures, Number, Section, Table, Text, bars, curve, page
 
     numbers = [
         Number(
@@ -184,6 +196,16 @@ def write_report(path: Path, seen: Watched, live: Stream, record: dict[str, Any]
         numbers.append(Number(f"{record['accuracy']:.1%}", "right", f"{record['unadapted']:.1%} unadapted"))
         lines = {"unadapted": frozen, record["recipe"]: answers}
         sections.append(curve(lines, window=5, caption="rows whose labels came with them"))
+    parts = {
+        f"from row {first:,}": {"unadapted": unadapted / labelled, record["recipe"]: right / labelled}
+        for first, labelled, right, unadapted in seen.parts
+        if labelled
+    }
+    if len(parts) > 1:
+        sections += [
+            Text("What enters the network drifted between these.", "By conditions"),
+            bars(parts, caption="rows whose labels came with them"),
+        ]
     events = [
         {"batch": each["step"], "what": each["kind"], "sign": each["sign"], "why": each["why"]}
         for each in record["events"]

@@ -41,7 +41,7 @@ _EVENTS, _RECALLED, _KEPT = 256, 256, 8  # events and rows remembered; updates b
 
 @dataclass(frozen=True)
 class Event:
-    """What happened at a step: ``trust``, ``rollback``, ``refuse`` or ``non-finite``, on which sign, and why."""
+    """What happened at a step: ``drift``, ``trust``, ``rollback``, ``refuse`` or ``non-finite``, on which sign, and why."""
 
     step: int
     kind: str
@@ -183,7 +183,10 @@ class Stream:
         return frozen, None, frozen
 
     def _hear(self, verdict: Verdict, kind: str) -> None:
-        self.signs = verdict.values
+        self.signs = values = verdict.values
+        if self.watch is not None and self.watch.drifts(values):
+            why = f"what enters the network lies {values['jump']:.2f} deviations from the batch before it: conditions changed"
+            self._note("drift", "conditions", why, values)
         if verdict.sign:
             self._tell("trust" if verdict.trusted else kind, verdict)
 

@@ -81,11 +81,11 @@ class Watch:
         if self.expects == "correlated":
             return self._neighbours(values, here.rows)
         if self.expects == "any":
-            return self._answers(adapted, frozen, values, here.rows)
+            return self._answers(adapted, frozen, values, before)
         if not self.trusted:
             return self._probation(adapted, frozen(), values)
         young = self.calm < self.need + self.guard.probation
-        suspect = self._moved(values)[0]
+        suspect = self._moved(values)[0] or self._jumped(values)
         asked = young or suspect or self._fewer(values) or self.since % self.guard.audit == 0
         if asked:
             if not young:
@@ -180,6 +180,15 @@ class Watch:
         left = values.get("frozen drift", values.get("drift", 0.0))
         return values["jump"] * values.get("entry drift", 0.0) >= self.guard.jump * left > 0
 
+    def drifts(self, values: dict[str, float]) -> bool:
+        """Whether conditions changed, as far as the frozen model's features are known."""
+        known = "frozen drift" in values or ("drift" in values and self.expects == "correlated")
+        return known and self._jumped(values) and self._changed(values)
+
+    def _jumped(self, values: dict[str, float]) -> bool:
+        """Whether what enters lies elsewhere than it did, by more than chance explains."""
+        return values["jump"] >= self.guard.jump and values.get("entry drift", 0.0) > self.guard.drift
+
     def _moved(self, values: dict[str, float]) -> tuple[bool, str]:
         """Whether deep features moved by more than chance, or neighbours are too much alike.
 
@@ -264,34 +273,36 @@ class Watch:
             )
         return Verdict(False, values, "order", "classes come mixed by now: frozen answers")
 
-    def _answers(self, adapted: Look, frozen: Callable[[], Look], values: dict[str, float], rows: int) -> Verdict:
+    def _answers(
+        self, adapted: Look, frozen: Callable[[], Look], values: dict[str, float], before: Callable[[], Look] | None
+    ) -> Verdict:
         """For a method that is good in any order: whether what it answers says more of the inputs, or classes come mixed."""
-        guard, before = self.guard, self.trusted
+        guard, trusted, rows = self.guard, self.trusted, len(adapted.deep)
         young = self.calm < self.need + guard.probation
-        suspect = values["jump"] >= guard.jump or values["informed"] < guard.explains
-        if before and not (young or suspect or self.since % guard.audit == 0):
+        suspect = self._jumped(values) or values["informed"] < guard.explains
+        if trusted and not (young or suspect or self.since % guard.audit == 0):
             self.calm += rows
             return Verdict(True, values)
-        if before and not young:
-            self.frozen = None  # of a batch long ago
+        if trusted and not young:
+            self.frozen = signs.spread(before().deep) if self._jumped(values) and before is not None else None
         self._beside(adapted, frozen(), values)
         informed, gain, mixed = values["informed"], values["gain"], self._come_mixed(values, rows)
         says = mixed or f"the adapted model is informed to {informed:.2f}, the frozen one to {informed - gain:.2f}"
-        alike = before and values["agreement"] >= guard.agreement
+        alike = trusted and values["agreement"] >= guard.agreement
         if values["distance"] > guard.far:
             self._strike(rows)
             says = f"the parameters moved by {values['distance']:.2f}, and {guard.far} is the most allowed"
-        elif before:
+        elif trusted:
             harmed = informed < guard.least or (self.gain or 0.0) < -guard.worse
             self.calm = 0 if harmed and not (alike or mixed) else self.calm + rows
         else:
             better = informed >= guard.explains and min(gain, self.gain or 0.0) > 0
             self.calm = self.calm + rows if better or mixed else 0
         need = self.need if self.strikes else min(self.need, 2 * rows)
-        self.trusted = self.calm > 0 if before else self.calm >= need
-        if self.trusted == before:
-            return Verdict(before, values)
-        if before:
+        self.trusted = self.calm > 0 if trusted else self.calm >= need
+        if self.trusted == trusted:
+            return Verdict(trusted, values)
+        if trusted:
             return Verdict(False, values, "answers", f"{says}; frozen answers until {need} rows were better")
         return Verdict(True, values, "calm", f"for {self.calm} rows {says}: adapted answers")
 
