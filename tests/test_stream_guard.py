@@ -17,7 +17,7 @@ from acclimate.loops.adaptation import Adaptation
 from acclimate.loops.guard import Guard
 from acclimate.loops.signs import Look, spread
 from acclimate.loops.stream import Event, stream
-from acclimate.loops.watch import Watch
+from acclimate.loops.watches import watching
 from acclimate.losses import Entropy
 from acclimate.methods import LAME, Affine, BatchPrior, BatchStatistics, GatheredStatistics
 from acclimate.players import CategoryBalanced
@@ -165,7 +165,7 @@ def looked(seed: int, moved: float = 0.0) -> Look:
 
 
 def test_the_frozen_model_is_asked_on_probation_and_suspicion_and_seldom_else() -> None:
-    watch, asked = Watch(Guard(), "shuffled"), []
+    watch, asked = watching(Guard(), "shuffled"), []
     for number in range(60):
         before = len(asked)
 
@@ -192,7 +192,7 @@ def test_drift_is_told_with_its_time_and_size_and_classes_in_runs_are_none() -> 
 
 
 def test_each_strike_makes_probation_longer() -> None:
-    watch, needs = Watch(Guard(probation=50), "shuffled"), []
+    watch, needs = watching(Guard(probation=50), "shuffled"), []
     for number in range(4):
         look = looked(number, moved=3.0 * (number % 2))
         watch.judge(look, lambda look=look: look, 0.0)
@@ -262,7 +262,7 @@ def moving(seed: int, entry: float, deep: float) -> Look:
 
 @pytest.mark.parametrize(("entry", "sign"), [(2.0, ""), (0.0, "order")])
 def test_conditions_move_what_enters_and_classes_what_leaves(entry: float, sign: str) -> None:
-    watch = Watch(Guard(probation=50, narrow=0.01), "shuffled")
+    watch = watching(Guard(probation=50, narrow=0.01), "shuffled")
     for number in range(4):
         watch.judge(looked(number), lambda number=number: looked(number), 0.0)
     assert watch.trusted
@@ -274,7 +274,7 @@ def test_conditions_move_what_enters_and_classes_what_leaves(entry: float, sign:
 @pytest.mark.parametrize(("says", "trusted"), [(5.0, True), (0.5, False)])
 def test_answers_that_say_more_of_the_inputs_earn_trust_in_any_order(says: float, trusted: bool) -> None:
     """Its features drift with every batch, and that is held against no one."""
-    watch = Watch(Guard(), "any")
+    watch = watching(Guard(), "any")
     for number in range(4):
         look = looked(number, moved=3.0 * (number % 2))
         known = replace(look, logits=says * look.logits / 5)

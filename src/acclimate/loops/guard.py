@@ -1,4 +1,4 @@
-"""When an adapted model may answer: the bounds of the signs it is judged by, and what a judgement says (see `watch`)."""
+"""When an adapted model may answer: the bounds of the signs it is judged by, and what a judgement says (see `watches`)."""
 
 from __future__ import annotations
 

@@ -28,7 +28,7 @@ from acclimate.loops.loop import LoopError
 from acclimate.loops.recall import Answered, Recall
 from acclimate.loops.signs import Look, ear, look
 from acclimate.loops.taps import tapped
-from acclimate.loops.watch import Watch
+from acclimate.loops.watches import Watch, watching
 from acclimate.loops.window import Window
 from acclimate.losses import Seen
 from acclimate.rules import NonFinite
@@ -79,7 +79,7 @@ class Stream:
 
     def _clear(self) -> None:
         self.step = 0
-        self.watch = None if self.guard is None else Watch(self.guard, self.row.expects)
+        self.watch = None if self.guard is None else watching(self.guard, self.row.expects)
         self._events: deque[Event] = deque(maxlen=_EVENTS)
         self._draws = Draws(self.seed, self.device)
         self.signs: dict[str, float] = {}  # what the guard saw last
