@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from acclimate.bench import deep_peers, on_advice, on_domains
+from acclimate.bench import deep_peers, on_advice, on_consensus, on_domains
 from acclimate.bench.domain_tasks import DomainTask, LeNet, domain_tasks
 from acclimate.loops import evaluate
 from acclimate.recipes import advised
@@ -94,3 +94,10 @@ def test_means_are_over_the_pairs_of_a_kind_and_count_harm() -> None:
     rows += [row("source only", 40.0, "b to a"), row("mcc", 51.0, "b to a"), row("coral", 41.0, "b to a")]
     found = {each["method"]: (each["last"], each["below source only"]) for each in on_domains.means(rows)}
     assert found == {"source only": (50.0, 0), "mcc": (55.0, 1)}
+
+
+def test_auto_stands_beside_the_source_on_every_pair(folder: Path) -> None:
+    means, *pairs = on_consensus.measure(folder, small=True, say=lambda line: None)
+    assert means["pairs"] == len(pairs) == 6 and means["kind"] == "bones"
+    assert means["below source"] == sum(row["auto"] < row["source"] for row in pairs)
+    assert means["over"] == pytest.approx(sum(row["auto"] - row["source"] for row in pairs) / 6, abs=0.06)
