@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import time
 from collections.abc import Callable, Mapping
-from statistics import median
+from statistics import mean, median
 from typing import Any
 
 import torch
@@ -16,10 +16,11 @@ from acclimate.loops import Adaptation, stream
 
 __all__ = ["costs"]
 
-WARM, TIMED = 3, 5
+WARM, TIMED, SETTLED = 3, 8, 12
 PROTOCOL = (
     "the median of {timed} steps over the median of the frozen model's passes that were timed between them, one thread, after "
-    "{warm} steps, in batches of {rows}; a guarded step is timed whether the guard trusts the adapted model by then or not"
+    "{warm} steps, in batches of {rows} under one condition; guarded the mean of as many steps, which is once between two audits, "
+    "after {settled} steps, whether the guard trusts the adapted model by then or not"
 )
 
 
@@ -28,8 +29,9 @@ def costs(
 ) -> list[dict[str, Any]]:
     """A row for each method: steps without and with the guard, as multiples of the frozen pass; whether it was trusted; bytes."""
     (protocol, *_), threads = task.protocols.values(), torch.get_num_threads()
-    batches = [arrival.inputs for arrival in protocol.flow(task.source)]
-    line = PROTOCOL.format(timed=TIMED, warm=WARM, rows=len(batches[0]))
+    arrivals = list(protocol.flow(task.source))
+    batches = [arrival.inputs for arrival in arrivals if arrival.condition == arrivals[0].condition]
+    line = PROTOCOL.format(timed=TIMED, warm=WARM, settled=SETTLED, rows=len(batches[0]))
     frozen = copy.deepcopy(task.model)
     rows = []
     torch.set_num_threads(1)
@@ -62,14 +64,15 @@ def _timed(
 ) -> tuple[float, bool, int]:
     """The ratio, whether the adapted model answered at the end, and the bytes that one step keeps."""
     with stream(model, way, guard=guard, name="bench") as live:
-        for batch in (batches * WARM)[:WARM]:
+        warm, middle = (SETTLED, mean) if guard else (WARM, median)
+        for batch in (batches * warm)[:warm]:
             live(batch)
         steps, passes = [], []
-        for batch in (batches * TIMED)[WARM : WARM + TIMED]:
+        for batch in (batches * TIMED)[:TIMED]:
             passes.append(_seconds(_without_gradient(frozen), batch))
             steps.append(_seconds(live, batch))
         kept = live.adapter.cost(batches[0]).saved_bytes if live.learner.learns and not guard else 0
-        return float(f"{median(steps) / median(passes):.3g}"), live.trusted, kept
+        return float(f"{middle(steps) / median(passes):.3g}"), live.trusted, kept
 
 
 def _without_gradient(model: nn.Module) -> Callable[[Tensor], Tensor]:
