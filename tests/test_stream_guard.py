@@ -271,6 +271,26 @@ def test_conditions_move_what_enters_and_classes_what_leaves(entry: float, sign:
     assert verdict.sign == sign and verdict.trusted == (not sign)
 
 
+def test_a_model_that_earns_no_trust_is_asked_ever_more_seldom_until_conditions_change() -> None:
+    """Frozen answers of one class, where the adapted model sees four, under conditions it knows."""
+    watch = watching(Guard(probation=50), "shuffled")
+    narrow = torch.tensor([9.0, 0.0, 0.0, 0.0]).expand(50, 4)
+    asked = []
+    for number in range(60):
+        frozen = replace(looked(number), logits=narrow)
+        if watch.waits(50):
+            watch.wait(frozen)
+        else:
+            asked.append(number)
+            watch.judge(looked(number), lambda frozen=frozen: frozen, 0.0)
+    pauses = [later - sooner - 1 for sooner, later in zip(asked, asked[1:], strict=False)]
+    assert pauses[:3] == [0, 0, 0] and pauses == sorted(pauses) and pauses[-1] > 2 and not watch.trusted
+    while not watch.waits(50):
+        watch.judge(looked(60), lambda: replace(looked(60), logits=narrow), 0.0)
+    watch.wait(moving(61, 2.0, 2.0))
+    assert not watch.waits(50)
+
+
 @pytest.mark.parametrize(("says", "trusted"), [(5.0, True), (0.5, False)])
 def test_answers_that_say_more_of_the_inputs_earn_trust_in_any_order(says: float, trusted: bool) -> None:
     """Its features drift with every batch, and that is held against no one."""

@@ -26,7 +26,20 @@ from acclimate.loops.stream import Event, Stream
 __all__ = ["keep_stream", "resume_stream"]
 
 _SPREADS = ("adapted", "frozen", "entry", "each")
-_NUMBERS = ("trusted", "strikes", "told", "need", "calm", "since", "usual", "diverse", "gain", "mixed")
+_NUMBERS = (
+    "trusted",
+    "strikes",
+    "told",
+    "need",
+    "calm",
+    "since",
+    "usual",
+    "diverse",
+    "gain",
+    "mixed",
+    "failed",
+    "rest",
+)
 
 
 def keep_stream(live: Stream, folder: str | Path) -> Path:

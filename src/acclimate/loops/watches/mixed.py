@@ -9,7 +9,8 @@ apart is time. A batch that the frozen model takes for few classes is believed t
 left what it was trained on and the adapted model makes far more of the batch.
 
 The second forward, of the frozen model, is run on suspicion, and as long as trust is young; on probation it is the only one until
-another batch could earn trust.
+another batch could earn trust. Where batch after batch does not, the adapted model is asked ever more seldom, until conditions
+change.
 """
 
 from __future__ import annotations
@@ -20,6 +21,9 @@ from acclimate.loops.signs import Look
 from acclimate.loops.watches.watch import KEPT, PAST, WHOLE, Frozen, Values, Watch
 
 __all__ = ["MixedWatch"]
+
+
+_OFTEN = 4  # so many times a batch that does not earn trust makes the pause before the next one longer
 
 
 class MixedWatch(Watch):
@@ -47,13 +51,16 @@ class MixedWatch(Watch):
         return Verdict(False, values, sign, f"{why}; frozen answers until {self.need} rows were calm")
 
     def waits(self, rows: int) -> bool:
-        return not self.trusted and self.calm + rows < self.need
+        return not self.trusted and (self.rest > 0 or self.calm + rows < self.need)
 
     def wait(self, frozen: Look) -> Verdict:
         values: Values = {"jump": 0.0}
         self._enters(frozen, values)
         self._forgive(self.guard.memory)
         self._see_frozen(frozen, values)
+        self.rest = max(0, self.rest - 1)
+        if self._changed(values):
+            self.failed = self.rest = 0
         return self._restless(values, len(frozen.deep)) or Verdict(False, values)
 
     def _probation(self, adapted: Look, frozen: Look, values: Values) -> Verdict:
@@ -62,9 +69,13 @@ class MixedWatch(Watch):
         if restless is not None:
             return restless
         earned, whole = self._earned(values), values["classes"] >= self.guard.collapse * values["frozen classes"]
-        if self.calm < self.need or not earned or not whole or not values["spread"] > 0:
+        if self.calm < self.need:
             return Verdict(False, values)
-        self.trusted, self.told, self.usual, self.diverse = True, False, None, None
+        if not earned or not whole or not values["spread"] > 0:
+            self.failed += 1
+            self.rest = min(self.guard.audit, self.failed // _OFTEN)
+            return Verdict(False, values)
+        self.trusted, self.told, self.usual, self.diverse, self.failed = True, False, None, None, 0
         self._settle({name: value for name, value in values.items() if name != "drift"}, 0)
         return Verdict(True, values, "calm", f"{self.calm} rows were calm, and {earned}: adapted answers")
 

@@ -35,6 +35,8 @@ class Watch:
         self.calm = 0  # rows since the last sign of harm
         self.mixed = 0  # rows since the last sign of an order, for what is good in any
         self.since = 0  # batches since the last strike
+        self.failed = 0  # times that calm rows did not earn trust
+        self.rest = 0  # batches until the adapted model is asked again
         self.usual: float | None = None  # the adapted model's drift while calm
         self.diverse: float | None = None  # its effective classes while calm
         self.gain: float | None = None  # how much more it is informed than the frozen model, since conditions changed
