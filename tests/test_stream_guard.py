@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -283,7 +284,7 @@ def test_a_model_that_earns_no_trust_is_asked_ever_more_seldom_until_conditions_
         else:
             asked.append(number)
             watch.judge(looked(number), lambda frozen=frozen: frozen, 0.0)
-    pauses = [later - sooner - 1 for sooner, later in zip(asked, asked[1:], strict=False)]
+    pauses = [later - sooner - 1 for sooner, later in itertools.pairwise(asked)]
     assert pauses[:3] == [0, 0, 0] and pauses == sorted(pauses) and pauses[-1] > 2 and not watch.trusted
     while not watch.waits(50):
         watch.judge(looked(60), lambda: replace(looked(60), logits=narrow), 0.0)

@@ -59,7 +59,7 @@ class MixedWatch(Watch):
         self._forgive(self.guard.memory)
         self._see_frozen(frozen, values)
         self.rest = max(0, self.rest - 1)
-        if self._changed(values):
+        if self.drifts(values):
             self.failed = self.rest = 0
         return self._restless(values, len(frozen.deep)) or Verdict(False, values)
 

@@ -107,7 +107,7 @@ class Watch:
         values["agreement"] = float((adapted.logits.argmax(-1) == frozen.logits.argmax(-1)).float().mean())
         values["frozen classes"] = signs.classes(frozen.logits)
         values["gain"] = gain = values["informed"] - signs.informed(frozen.logits)
-        self.gain = gain if self.gain is None or self._changed(values) else PAST * self.gain + (1 - PAST) * gain
+        self.gain = gain if self.gain is None or self.drifts(values) else PAST * self.gain + (1 - PAST) * gain
 
     def _enters(self, adapted: Look, values: Values) -> None:
         """How far what enters the network lies from the batch before, and from what the network was trained on."""
