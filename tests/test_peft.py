@@ -228,7 +228,7 @@ def trained(model: nn.Module, size: float) -> nn.Module:
     return model
 
 
-SIZES = {"gpt2": 0.2, "gpt2 classifier": 0.2}
+SIZES = {"gpt2": 0.2, "gpt2 classifier": 0.2, "bert": 0.2}
 """How far parameters move, where less than elsewhere is enough to be seen and keeps rounding small."""
 
 
