@@ -16,7 +16,7 @@ from acclimate.loops import Adaptation, stream
 
 __all__ = ["costs"]
 
-WARM, TIMED, SETTLED = 3, 8, 12
+WARM, TIMED, SETTLED = 3, 8, 40
 PROTOCOL = (
     "the median of {timed} steps over the median of the frozen model's passes that were timed between them, one thread, after "
     "{warm} steps, in batches of {rows} under one condition; guarded the mean of as many steps, which is once between two audits, "
