@@ -57,12 +57,12 @@ class Neighbours(Method):
 
         def output(self, x: Tensor, y: Tensor) -> Tensor:
             places = y.to(self.up.dtype).flatten(2)  # (rows, channels, places)
-            key, value = (self.gathered(matrix @ places, y.shape) for matrix in (self.key, self.value))
+            key, value = (self.gathered(_across(matrix, places), y.shape) for matrix in (self.key, self.value))
             inside = self.gathered(torch.ones_like(places[:1, :1]).expand(1, self.narrow, -1), y.shape)[:, 0] > 0
-            likeness = ((self.query @ places).unsqueeze(2) * key).sum(1) / math.sqrt(self.narrow)
+            likeness = (_across(self.query, places).unsqueeze(2) * key).sum(1) / math.sqrt(self.narrow)
             share = (likeness + self.near[:, None]).masked_fill(~inside, -torch.inf).softmax(1)
             seen = (share.unsqueeze(1) * value).sum(2)
-            return y + (self.up @ seen).view_as(y).to(y.dtype)
+            return y + _across(self.up, seen).view_as(y).to(y.dtype)
 
         def gathered(self, h: Tensor, shape: torch.Size) -> Tensor:
             """(rows, width, places) to (rows, width, neighbours, places), 0 outside the image."""
@@ -70,3 +70,8 @@ class Neighbours(Method):
             image = h.reshape(len(h), self.narrow, *shape[2:])
             near = F.unfold(image, 2 * reach + 1, padding=reach)
             return near.view(len(h), self.narrow, -1, near.shape[-1])
+
+
+def _across(matrix: Tensor, h: Tensor) -> Tensor:
+    """(rows, in, places) to (rows, out, places). `@` sums in another order where the matrix is trained than where it is not."""
+    return torch.einsum("oi,rip->rop", matrix, h)
