@@ -45,6 +45,7 @@ def few(monkeypatch: pytest.MonkeyPatch) -> None:
     kept = {name: every[name] for name in ("unadapted", "batch statistics", "tent", "lame")}
     monkeypatch.setattr(on_streams, "ways", lambda *_: kept)
     monkeypatch.setattr(on_streams, "stream_tasks", lambda data, small=False: [task()])
+    on_streams._tasks.cache_clear()
 
 
 def call(*words: str) -> str:
@@ -154,3 +155,14 @@ def test_the_real_tasks_can_be_had_where_their_data_is() -> None:
     (own,) = stream_tasks.stream_tasks(Path(folder), small=True)
     answers, labels = answered(own, None, Protocol(("clean",), samples=500).flow(own.source))
     assert 0.75 < float((answers.argmax(1) == labels).double().mean()) < 0.88
+
+
+def test_a_table_that_was_cut_off_goes_on_in_its_folder(few: None, tmp_path: Path) -> None:
+    rows = tmp_path / "streams.rows.jsonl"
+    found = json.loads(call("--data", str(tmp_path), "--small", "--json", "--out", str(tmp_path)))["rows"]
+    assert not rows.exists() and json.loads((tmp_path / "streams.json").read_text())["rows"] == found
+    measure(Path(tmp_path), small=True, kept=rows, say=lambda line: None)
+    first, *others = rows.read_text().split("\n")
+    rows.write_text("\n".join([first.replace(str(found[0]["error"]), "12.5"), *others]))
+    again = json.loads(call("--data", str(tmp_path), "--small", "--json", "--out", str(tmp_path)))["rows"]
+    assert again[0] == found[0] | {"error": 12.5} and again[1:] == found[1:]

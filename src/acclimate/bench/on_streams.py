@@ -12,9 +12,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from acclimate.bench.filled import Cell, Row, filled
 from acclimate.bench.stream_costs import costs
 from acclimate.bench.stream_tasks import StreamTask, stream_tasks
-from acclimate.data.streams import Flow
+from acclimate.data.streams import Flow, Protocol
 from acclimate.loops import Adaptation, stream
 from acclimate.losses import MeanSquares
 from acclimate.methods import BatchStatistics, Full
@@ -22,16 +23,24 @@ from acclimate.rules import Gradient
 
 __all__ = ["OPTIONS", "PROTOCOL", "answered", "measure", "ways"]
 
-OPTIONS = ("small", "cost")
-"""What `acclimate bench` may ask beside the folder: a quick look, and what steps cost in the place of how good they are."""
+OPTIONS = ("small", "cost", "kept", "jobs")
+"""What `acclimate bench` may ask beside the folder: a quick look, what steps cost in the place of how good they are, where rows
+are kept as they come, and how many are measured at a time."""
 SEEDS = (0, 1, 2)
 VIEWS = 2
 GUARDED = ("adaptive", "tent")
 """What is measured with its guard as well."""
+FEW = (
+    "unadapted", "batch statistics", "batch statistics, blend 0.1", "adaptive", "tent", "eata", "sar", "roid", "cotta, 2 views",
+    "rotta", "note", "unmix-tns", "lame", "t3a",
+)  # fmt: skip
+"""What stands for its kind, where not every method is asked."""
 PROTOCOL = (
     "error in percent over each whole stream, answers given before the model learns from a batch, and mean squares where it "
     "forecasts; the mean over the seeds, and how far the best seed is from the worst. Every method has its own defaults, without a "
-    "guard where none is named. A method that a network or its task cannot have has no number, and why is said"
+    "guard where none is named; teachers that look many times look twice. A method that a network or its task cannot have has no "
+    "number, and why is said. All methods stand beside the first network of the photographs and beside the words, those that stand "
+    "for their kinds beside the other networks"
 )
 
 Ways = dict[str, Adaptation | None]
@@ -40,7 +49,7 @@ Ways = dict[str, Adaptation | None]
 def ways(counts: str = "error", small: bool = False) -> Ways:
     """What is compared, by name; None is the model as it is. Recipes for streams are those that there are.
 
-    A quick look lets a teacher that looks many times look twice, and says so.
+    A ``small`` one lets a teacher that looks many times look twice, and says so.
     """
     found: Ways = {"unadapted": None}
     if counts == "squares":
@@ -66,46 +75,52 @@ def measure(
     small: bool = False,
     cost: bool = False,
     seeds: Sequence[int] = SEEDS,
+    kept: Path | None = None,
+    jobs: int = 1,
     say: Callable[[str], None] = print,
 ) -> list[dict[str, Any]]:
     """A row for each task, order and method, and the line of its protocol; of costs, a row for each method."""
     if cost:
         return costs(stream_tasks(data, small=True)[0], ways("error", small), say)
-    rows = []
-    for task in stream_tasks(data, small):
-        for order, protocol in task.protocols.items():
-            flow = functools.partial(protocol.flow, task.source)
-            for name, way in ways(task.counts, small).items():
-                for guard in (False, True) if name in GUARDED else (False,):
-                    rows.append(_row(task, order, name, way, guard, flow, seeds[:1] if small else seeds))
-                    say(f"{task.name}, {order}, {rows[-1]['method']}: {rows[-1]['error'] or rows[-1]['why']}")
-                    rows[-1]["protocol"] = (
-                        f"{protocol}; {task.counts}; seeds {', '.join(map(str, seeds[: 1 if small else None]))}"
-                    )
-    return rows
+    seeds = seeds[:1] if small else seeds
+    cells = [
+        (task.name, order, name, "guarded" if guard else "", _line(protocol, task, seeds))
+        for task in _tasks(data, small)
+        for order, protocol in task.protocols.items()
+        for name in ways(task.counts, True)
+        if task.every or name in FEW
+        for guard in (False, True)[: 2 if name in GUARDED else 1]
+    ]
+    return filled(cells, functools.partial(_measured, data, small, tuple(seeds)), kept, jobs, say)
 
 
-def _row(
-    task: StreamTask,
-    order: str,
-    name: str,
-    way: Adaptation | None,
-    guard: bool,
-    flow: Callable[..., Flow],
-    seeds: Sequence[int],
-) -> dict[str, Any]:
+def _line(protocol: Protocol, task: StreamTask, seeds: Sequence[int]) -> str:
+    return f"{protocol}; {task.counts}; seeds {', '.join(map(str, seeds))}"
+
+
+@functools.lru_cache(1)
+def _tasks(data: Path, small: bool) -> list[StreamTask]:
+    return stream_tasks(data, small)
+
+
+def _measured(data: Path, small: bool, seeds: Sequence[int], cell: Cell) -> Row:
+    name, order, method, guarded, line = cell
+    (task,) = [task for task in _tasks(data, small) if task.name == name]
+    flow = functools.partial(task.protocols[order].flow, task.source)
     row = {
-        "task": task.name,
+        "task": name,
         "order": order,
-        "method": f"{name}, guarded" if guard else name,
+        "method": f"{method}, {guarded}" if guarded else method,
         "error": None,
         "spread": None,
         "why": "",
+        "protocol": line,
     }
+    way = ways(task.counts, True)[method]
     try:
-        found = [_wrong(task, *answered(task, way, flow(seed=seed), guard, seed)) for seed in seeds]
+        found = [_wrong(task, *answered(task, way, flow(seed=seed), bool(guarded), seed)) for seed in seeds]
     except ValueError as error:  # what every room refuses with
-        return {**row, "why": str(error)}
+        return {**row, "why": str(error).split(":")[0]}
     return {**row, "error": round(mean(found), 3), "spread": round(max(found) - min(found), 3)}
 
 

@@ -47,13 +47,17 @@ WEEK, DAY, LEARNED, ASKED = 168, 24, 8640, 2880
 
 @dataclass(frozen=True, eq=False)
 class StreamTask:
-    """A network, the streams it meets by name, and what is counted: ``error`` in percent, or the mean of ``squares``."""
+    """A network, the streams it meets by name, and what is counted: ``error`` in percent, or the mean of ``squares``.
+
+    Where not ``every`` method is asked, those that stand for their kinds are.
+    """
 
     name: str
     model: nn.Module
     source: Source
     protocols: dict[str, Protocol]
     counts: Literal["error", "squares"] = "error"
+    every: bool = True
 
 
 def stream_tasks(data: Path, small: bool = False) -> list[StreamTask]:
@@ -67,7 +71,7 @@ def stream_tasks(data: Path, small: bool = False) -> list[StreamTask]:
     for name, file in chosen.items():
         model = read_resnet(data / "weights" / file)
         orders = _orders(SMALL if small else COMMON, SAMPLES, said, model, SMALL if small else SWELLING, SWELLS)
-        tasks.append(StreamTask(f"cifar, {name}", model, source, orders))
+        tasks.append(StreamTask(f"cifar, {name}", model, source, orders, every=name == next(iter(NETWORKS))))
     return tasks if small else [*tasks, _words(data), _oil(data)]
 
 

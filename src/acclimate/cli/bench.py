@@ -30,37 +30,50 @@ def bench(
     data: Annotated[Path, typer.Option(help="The folder with the data.")],
     as_json: Annotated[bool, typer.Option("--json", help="The table as JSON.")] = False,
     out: Annotated[
-        Path | None, typer.Option(help="A folder for the table as JSON, and a picture if there is one.")
+        Path | None,
+        typer.Option(
+            help="A folder for the table as JSON, a picture if there is one, and the rows so far of a long bench."
+        ),
     ] = None,
     small: Annotated[bool, typer.Option("--small", help="A quick look, where the bench has one.")] = False,
     cost: Annotated[bool, typer.Option("--cost", help="What steps cost, where the bench knows.")] = False,
+    jobs: Annotated[int | None, typer.Option(help="How many rows to measure at a time, where the bench can.")] = None,
     write: Annotated[bool, typer.Option("--write", help="Write docs/NAME-bench.md and docs/NAME-bench.json.")] = False,
 ) -> None:
     """Measure on real data, and print the table with its protocol.
 
-    Where the data is missing, it says so and measures nothing.
+    Where the data is missing, it says so and measures nothing. A long bench that was cut off goes on with the same --out.
     """
     found = benches()
     if name not in found:
         raise ValueError(f"there is no bench {name!r}: there are {', '.join(found)}")
     module = found[name]
-    asked = {option: True for option, on in {"small": small, "cost": cost}.items() if on}
+    options = getattr(module, "OPTIONS", ())
+    asked: dict[str, Any] = {
+        option: given
+        for option, given in {"small": small or None, "cost": cost or None, "jobs": jobs}.items()
+        if given is not None
+    }
     for option in asked:
-        if option not in getattr(module, "OPTIONS", ()):
+        if option not in options:
             raise ValueError(f"the bench {name} has no --{option}: leave it out")
+    stem = f"{name}-cost" if cost else name
+    kept = out / f"{stem}.rows.jsonl" if out is not None and "kept" in options else None
     if not data.is_dir():
         print(f"the bench {name} was skipped: there is no folder {data} with its data")
         return
     with aside():
         try:
-            rows: list[dict[str, Any]] = module.measure(data, **asked)
+            rows: list[dict[str, Any]] = module.measure(data, **asked, **({} if kept is None else {"kept": kept}))
         except FileNotFoundError as error:
             raise ValueError(
                 f"the bench {name} needs {error.filename}, and the folder {data} has no such file"
             ) from error
     result = {"protocol": module.PROTOCOL, "machine": _machine(), "rows": rows}
     if out is not None:
-        _keep(out / name, result, getattr(module, "PICTURE", None))
+        _keep(out / stem, result, getattr(module, "PICTURE", None))
+        if kept is not None:
+            kept.unlink(missing_ok=True)
     if write:
         path = Path("docs") / f"{name}-{'cost' if cost else 'bench'}"
         _keep(path, result, None)
