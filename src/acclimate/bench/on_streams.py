@@ -66,6 +66,13 @@ def ways(counts: str = "error", small: bool = False) -> Ways:
     return found
 
 
+def _costly(small: bool) -> Ways:
+    """What is timed: of EcoTTA, whose parts are to be several blocks, also few networks beside the later half of this one."""
+    found, beside = ways("error", small), "ecotta, beside two parts"
+    recipes = importlib.import_module("acclimate.recipes.recipe")
+    return found | {beside: recipes.all_recipes()["ecotta"].using(at=["layer2.2.conv2", "layer3.2.conv2"]).made}
+
+
 def _statistics(blend: float) -> Adaptation:
     return Adaptation({BatchStatistics(blend=blend): "all"})
 
@@ -81,7 +88,7 @@ def measure(
 ) -> list[dict[str, Any]]:
     """A row for each task, order and method, and the line of its protocol; of costs, a row for each method."""
     if cost:
-        return costs(stream_tasks(data, small=True)[0], ways("error", small), say)
+        return costs(stream_tasks(data, small=True)[0], _costly(small), say)
     seeds = seeds[:1] if small else seeds
     cells = [
         (task.name, order, name, "guarded" if guard else "", _line(protocol, task, seeds))

@@ -15,6 +15,7 @@ from acclimate.loops.guard import Guard
 from acclimate.loops.held_pair import held_pair
 from acclimate.loops.imagined import imagined
 from acclimate.loops.joined_pair import joined_pair
+from acclimate.loops.lean import lean
 from acclimate.loops.loop import Loop, LoopError
 from acclimate.loops.many_domains import many_domains
 from acclimate.loops.mixed_domains import mixed_domains
@@ -31,6 +32,6 @@ __all__ = [
     "Adaptation", "Cloud", "Edge", "Event", "Guard", "Loop", "LoopError", "Oracle", "Run", "Score", "Stream",
     "amplitude_pair", "ask_in_rounds", "augmented_pair", "consult", "cross_view", "domain_pair", "ensemble",
     "evaluate", "finetune", "fit", "held_pair", "imagined", "joined_pair", "keep_stream", "many_domains",
-    "mixed_domains", "predict", "recomputing", "resume_stream", "routed_domains", "simulated_pair",
+    "lean", "mixed_domains", "predict", "recomputing", "resume_stream", "routed_domains", "simulated_pair",
     "source_free", "stream", "structure_pair", "taught_beforehand",
 ]  # fmt: skip
