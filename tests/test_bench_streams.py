@@ -119,7 +119,7 @@ def test_tables_stand_below_their_protocols(few: None, tmp_path: Path, monkeypat
 
 def test_costs_are_ratios_and_bytes(few: None, tmp_path: Path) -> None:
     rows = {row["method"]: row for row in json.loads(call("--data", str(tmp_path), "--cost", "--json"))["rows"]}
-    assert "matches no call site" in rows.pop("ecotta, beside two parts")["why"]
+    assert "matches no call site" in rows.pop("ecotta, beside the last convolution")["why"]
     assert set(rows) == {"batch statistics", "tent", "lame"}
     assert 0 < rows["tent"]["lean_bytes"] < rows["tent"]["kept_bytes"]
     assert all(row["step"] > 0 and row["guarded"] > 0 for row in rows.values())

@@ -9,9 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from acclimate import BatchStatistics, Full, LoRA, MetaNetwork, StoppedStatistics
-from acclimate.bench.convnet import pretrained
-from acclimate.bench.digits import digits
+from acclimate import BatchStatistics, Full, LoRA, MetaNetwork
 from acclimate.bench.resnet import ResNet
 from acclimate.engine import attach, saved_bytes
 from acclimate.loops import lean
@@ -88,7 +86,7 @@ def network() -> nn.Module:
 
 METHODS = {
     "biases": ({Full(): ["*.bias"]}, 0.3),
-    "beside the last part": ({StoppedStatistics(): "all", MetaNetwork(): ["layer2.1.conv2", "layer3.1.conv2"]}, 0.6),
+    "beside the last part": ({BatchStatistics(): "all", MetaNetwork(): ["layer2.1.conv2", "layer3.1.conv2"]}, 0.8),
     "low rank": ({LoRA(rank=2): ["layer1.*"]}, 0.9),
 }
 
@@ -111,18 +109,3 @@ def test_an_adapter_learns_the_same_from_less(which: str) -> None:
         torch.testing.assert_close(other, one, rtol=1e-4, atol=1e-5)
     assert kept[1] < share * kept[0]
     assert all(torch.equal(tensor, before[name]) for name, tensor in model.state_dict().items())
-
-
-def test_stopped_statistics_answer_as_the_batch_s_and_pass_a_factor_alone() -> None:
-    model, images = pretrained(), digits("test")[0][:50]
-    own = attach(model, StoppedStatistics(), at="all")
-    stopped = model(images)
-    own.detach()
-    attach(model, BatchStatistics(), at="all")
-    torch.testing.assert_close(stopped, model(images), rtol=1e-4, atol=1e-4)
-    norm = nn.Sequential(nn.BatchNorm1d(3)).eval()
-    attach(norm, StoppedStatistics(), at="all")
-    x = drawn(6, 3).requires_grad_()
-    (gradient,) = torch.autograd.grad(norm(x).sum(), x)
-    factor = (x.var(0, correction=0) + 1e-5).rsqrt()
-    torch.testing.assert_close(gradient, factor.detach().expand(6, 3), rtol=1e-4, atol=1e-5)

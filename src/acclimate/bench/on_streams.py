@@ -67,10 +67,10 @@ def ways(counts: str = "error", small: bool = False) -> Ways:
 
 
 def _costly(small: bool) -> Ways:
-    """What is timed: of EcoTTA, whose parts are to be several blocks, also few networks beside the later half of this one."""
-    found, beside = ways("error", small), "ecotta, beside two parts"
+    """What is timed: of EcoTTA, whose parts are to be several blocks, also one network beside the last part of this one."""
+    found, beside = ways("error", small), "ecotta, beside the last convolution"
     recipes = importlib.import_module("acclimate.recipes.recipe")
-    return found | {beside: recipes.all_recipes()["ecotta"].using(at=["layer2.2.conv2", "layer3.2.conv2"]).made}
+    return found | {beside: recipes.all_recipes()["ecotta"].using(at="layer3.2.conv2").made}
 
 
 def _statistics(blend: float) -> Adaptation:

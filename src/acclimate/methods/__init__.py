@@ -107,7 +107,6 @@ from acclimate.methods.soft_prompt import SoftPrompt
 from acclimate.methods.sparse import Sparse
 from acclimate.methods.split_bottleneck import SplitBottleneck
 from acclimate.methods.statistics import BatchStatistics, RunningStatistics
-from acclimate.methods.stopped import StoppedStatistics
 from acclimate.methods.structured import BDLoRA, QALoRA
 from acclimate.methods.sub_prototypes import SubPrototypes
 from acclimate.methods.subspaces import AdaMSS
@@ -244,7 +243,6 @@ __all__ = [
     "SoftPrompt",
     "Sparse",
     "SplitBottleneck",
-    "StoppedStatistics",
     "SubPrototypes",
     "TinyLoRA",
     "TokenGraph",

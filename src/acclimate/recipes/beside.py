@@ -16,7 +16,7 @@ from acclimate.engine.cost import saved_bytes
 from acclimate.loops import Adaptation, stream
 from acclimate.losses import Change, Consistency, Entropy, Seen
 from acclimate.losses.probability import entropy
-from acclimate.methods import BatchStatistics, Full, LoRA, MetaNetwork, StoppedStatistics, ViDA
+from acclimate.methods import BatchStatistics, Full, LoRA, MetaNetwork, ViDA
 from acclimate.players import Augmentation, EMATeacher, ImageAugmentation, LowEntropy, RankShares
 from acclimate.recipes.recipe import Finding, written
 from acclimate.recipes.shifted import least_gain, rounded
@@ -103,7 +103,7 @@ def _shares(made: Adaptation, moments: Sequence[Moment], seed: int) -> list[floa
 )
 def ecotta(kernel: int = 3, weight: float = 0.5, margin: float = 0.4, at: At = "all", lr: float = 5e-3) -> Adaptation:
     """Small networks beside frozen parts, by the entropy of sure rows and near the parts (Song et al., 2023)."""
-    method = {StoppedStatistics(): "all", MetaNetwork(kernel=kernel): at}
+    method = {BatchStatistics(): "all", MetaNetwork(kernel=kernel): at}
     return Adaptation(method, Entropy() + weight * Change(), _endless(lr), (LowEntropy(margin=margin, weighed=False),))
 
 
