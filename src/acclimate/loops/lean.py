@@ -1,4 +1,4 @@
-"""Less memory for no more time: what is frozen keeps nothing for the backward pass that its own gradient does not need.
+"""Less memory for little more time: what is frozen keeps nothing for the backward pass that its own gradient does not need.
 
     convolution by a frozen K                 K alone, not what entered
     batch norm whose scale is frozen          a factor for each channel
