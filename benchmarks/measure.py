@@ -8,12 +8,15 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-__all__ = ["Row", "by_turns", "table"]
+__all__ = ["Row", "alone", "by_turns", "table"]
 
 
 @dataclass(frozen=True)
 class Row:
-    """One line of the table: what was done, ours and the peer's in ``unit`` (nan: it has none), and the aim in words."""
+    """One line of the table: what was done, ours and the peer's in ``unit`` (nan: it has none), and the aim in words.
+
+    ``floor`` is what the work cannot take less than here: the base alone.
+    """
 
     work: str
     ours: float
@@ -21,6 +24,7 @@ class Row:
     unit: str
     aim: str
     met: bool
+    floor: float = math.nan
 
     @property
     def ratio(self) -> float:
@@ -39,10 +43,16 @@ def by_turns(ours: Callable[[], object], peer: Callable[[], object], rounds: int
     return statistics.median(taken[0]), statistics.median(taken[1])
 
 
+def alone(work: Callable[[], object], rounds: int = 15) -> float:
+    """Median seconds of what has no peer."""
+    return by_turns(work, lambda: None, rounds)[0]
+
+
 def table(rows: list[Row]) -> str:
-    lines = ["| work | acclimate | peft, unless said | ratio | aim | met |", "|---|---|---|---|---|---|"]
+    lines = ["| work | acclimate | peft, unless said | ratio | floor | aim | met |", "|---|---|---|---|---|---|---|"]
     for row in rows:
         met = "yes" if row.met else "no"
         peer, ratio = ("-", "-") if math.isnan(row.peer) else (f"{row.peer:.4g} {row.unit}", f"{row.ratio:.2f}x")
-        lines.append(f"| {row.work} | {row.ours:.4g} {row.unit} | {peer} | {ratio} | {row.aim} | {met} |")
+        floor = "-" if math.isnan(row.floor) else f"{row.floor:.4g} {row.unit}"
+        lines.append(f"| {row.work} | {row.ours:.4g} {row.unit} | {peer} | {ratio} | {floor} | {row.aim} | {met} |")
     return "\n".join(lines)

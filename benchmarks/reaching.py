@@ -134,14 +134,24 @@ def _asked(data: Path, collate: Any, classes: list[str]) -> list[Any]:
     return [(collate([found[row] for row in part]), labels[part]) for part in parts]
 
 
-def _alone(side: str, given: argparse.Namespace) -> dict[str, Any]:
+def _alone(side: str, data: Path, rows: int, target: float) -> dict[str, Any]:
     """One side in a process of its own."""
-    command = [sys.executable, "-m", "benchmarks.reaching", str(given.data), "--rows", str(given.rows)]
-    done = subprocess.run(
-        [*command, "--target", str(given.target), "--side", side], stdout=subprocess.PIPE, text=True, check=True
-    )
+    command = [sys.executable, "-m", "benchmarks.reaching", str(data), "--rows", str(rows), "--target", str(target)]
+    done = subprocess.run([*command, "--side", side], stdout=subprocess.PIPE, text=True, check=True)
     found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
     return found
+
+
+def rows(data: Path, rows: int = 2000, target: float = 80.0) -> list[Row]:
+    """Time and memory to the target."""
+    mine, other = _alone("ours", data, rows, target), _alone("theirs", data, rows, target)
+    taken = [each["seen"][-1][0] if each["seen"][-1][1] >= target else float("nan") for each in (mine, other)]
+    work = f"to {target:g} % on banking77 ({rows} texts), one thread"
+    ours, theirs = mine["memory"], other["memory"]
+    return [
+        Row(f"time {work}", taken[0], taken[1], "s", "3x faster", taken[1] >= 3 * taken[0]),
+        Row(f"memory {work}", ours, theirs, "MiB", "half", 2 * ours <= theirs),
+    ]
 
 
 def main() -> None:
@@ -151,32 +161,15 @@ def main() -> None:
     parser.add_argument("--target", type=float, default=80.0)
     parser.add_argument("--side", choices=["ours", "theirs"])
     given = parser.parse_args()
-    if given.side:
-        torch.set_num_threads(1)
-        torch.manual_seed(0)
-        before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-        seen = (ours if given.side == "ours" else theirs)(given.data, given.rows, given.target)
-        most = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024
-        print(json.dumps({"seen": seen, "memory": most}))
+    if not given.side:
+        print(table(rows(given.data, given.rows, given.target)))
         return
-    mine, other = _alone("ours", given), _alone("theirs", given)
-    taken = [each["seen"][-1][0] if each["seen"][-1][1] >= given.target else float("nan") for each in (mine, other)]
-    work = f"to {given.target:g} % on banking77 ({given.rows} texts), one thread"
-    print(
-        table(
-            [
-                Row(f"time {work}", taken[0], taken[1], "s", "3x faster", taken[1] >= 3 * taken[0]),
-                Row(
-                    f"memory {work}",
-                    mine["memory"],
-                    other["memory"],
-                    "MiB",
-                    "half",
-                    2 * mine["memory"] <= other["memory"],
-                ),
-            ]
-        )
-    )
+    torch.set_num_threads(1)
+    torch.manual_seed(0)
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    seen = (ours if given.side == "ours" else theirs)(given.data, given.rows, given.target)
+    most = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024
+    print(json.dumps({"seen": seen, "memory": most}))
 
 
 if __name__ == "__main__":

@@ -1,11 +1,14 @@
-"""Adapters of one shape in one batch: their tensors stacked along the rows, so that all rows are one product.
+"""Adapters of one shape in one batch: their tensors stacked, so that all rows are one product.
 
-T[i] = tensor of the adapter that row i has        (rows, *shape)
+T[i] = tensor of the adapter that row i has        (rows, *shape), where a method's products broadcast
+T[a] = tensor of adapter a                         (adapters, *shape), where its call is mapped over adapters
 """
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -15,15 +18,29 @@ from acclimate.engine.placing import shape_of
 from acclimate.engine.registry import Entry, roles, state
 from acclimate.engine.resident import hold
 
-__all__ = ["Alike", "alike"]
+__all__ = ["Alike", "Held", "Named", "alike"]
 
 Members = list[tuple[Entry, Tensor]]
+Named = list[dict[str, Tensor]]
+
+
+@dataclass(frozen=True)
+class Held:
+    """What stands for an adapter at one site: its modules over tensors that are given."""
+
+    name: str
+    key: str
+    modules: list[AdapterModule]
+
+    def at(self, key: str, device: torch.device | None = None, training: bool = False) -> list[AdapterModule]:
+        return self.modules if key == self.key else []
 
 
 class Alike:
     """``members`` are adapters with the rows that each has; ``rows`` is the number of rows of the batch."""
 
     def __init__(self, members: Members, rows: int) -> None:
+        self.members = members
         self.entries = [entry for entry, _ in members]
         self.first = self.entries[0]
         counts = torch.tensor([len(found) for _, found in members])
@@ -32,27 +49,72 @@ class Alike:
         self.index = index[order]  # the rows, in the batch's order
         self.each = torch.arange(len(members)).repeat_interleave(counts)[order]  # whose each of them is
         self.full = len(index) == rows
-        self.block: dict[torch.dtype, Tensor] = {}
-        if self.first.slab is not None:
-            self.block = self.first.slab.gather(torch.tensor([entry.row for entry in self.entries])[self.each])
+        self.rows = rows
+
+    @functools.cached_property
+    def block(self) -> dict[torch.dtype, Tensor]:
+        """What adapters at rest hold, (adapters, width)."""
+        slab = self.first.slab
+        return {} if slab is None else slab.gather(torch.tensor([entry.row for entry in self.entries]))
+
+    @functools.cached_property
+    def spread(self) -> dict[torch.dtype, Tensor]:
+        """The same for each row, (rows, width)."""
+        if torch.equal(self.each, torch.arange(len(self.entries))):
+            return self.block
+        return {dtype: block.index_select(0, self.each.to(block.device)) for dtype, block in self.block.items()}
+
+    @functools.cached_property
+    def equals(self) -> list[Alike]:
+        """The same adapters, those together that have as many rows as one another."""
+        counts = sorted({len(index) for _, index in self.members})
+        if len(counts) == 1:
+            return [self]
+        return [Alike([each for each in self.members if len(each[1]) == count], self.rows) for count in counts]
+
+    @functools.cached_property
+    def matrix(self) -> Tensor:
+        """The rows that each has, (adapters, rows each), where all have as many."""
+        return torch.stack([index for _, index in self.members])
+
+    @functools.cached_property
+    def flat(self) -> Tensor:
+        return self.matrix.flatten()
 
     def at(self, key: str, training: bool) -> list[AdapterModule]:
         """The modules at a site over parameters with a row axis in front."""
         found = self.first.modules.get(key, ())
-        return [self._stacked(key, n, part, module, training) for n, (part, module) in enumerate(found)]
+        named = self.tensors(key, self.spread)
+        if self.first.slab is None:
+            named = [{role: tensor[self.each] for role, tensor in each.items()} for each in named]
+        return [_held(module, own, training) for (_, module), own in zip(found, named, strict=True)]
 
-    def _stacked(self, key: str, position: int, part: int, module: AdapterModule, training: bool) -> AdapterModule:
-        tensors: dict[str, Tensor] = {}
-        slab = self.first.slab
-        for role in roles(module):
-            if slab is not None:
-                place = slab.fields[f"{part}/{key}/{role}"]
-                flat = self.block[place.dtype].narrow(1, place.offset, place.size)
-                tensors[role] = flat.view(-1, *place.shape)
-            else:
-                own: Sequence[Tensor] = [state(entry.modules[key][position][1])[role] for entry in self.entries]
-                tensors[role] = torch.stack(list(own))[self.each]
-        return hold(module, tensors, training)  # type: ignore[return-value]
+    def held(self, key: str, named: Named, training: bool) -> Held:
+        """An adapter at a site, over tensors of one adapter for each of its modules."""
+        found = [module for _, module in self.first.modules[key]]
+        return Held(
+            self.first.name, key, [_held(module, own, training) for module, own in zip(found, named, strict=True)]
+        )
+
+    def tensors(self, key: str, block: dict[torch.dtype, Tensor]) -> Named:
+        """What each module at a site has, by role, with as many in front as ``block`` has; of adapters at work, one each."""
+        found: Named = []
+        for position, (part, module) in enumerate(self.first.modules.get(key, ())):
+            slab, own = self.first.slab, {}
+            for role in roles(module):
+                if slab is not None:
+                    place = slab.fields[f"{part}/{key}/{role}"]
+                    flat = block[place.dtype].narrow(1, place.offset, place.size)
+                    own[role] = flat.view(-1, *place.shape)
+                else:
+                    each: Sequence[Tensor] = [state(entry.modules[key][position][1])[role] for entry in self.entries]
+                    own[role] = torch.stack(list(each))
+            found.append(own)
+        return found
+
+
+def _held(module: AdapterModule, tensors: dict[str, Tensor], training: bool) -> AdapterModule:
+    return hold(module, tensors, training)  # type: ignore[return-value]
 
 
 def alike(groups: Sequence[tuple[Entry | None, Tensor]], rows: int) -> list[Alike]:

@@ -3,8 +3,9 @@
     y[i] = model with adapter names[i] alone, on x[i]
 
 Where a module's input has the batch in front, its base runs once for all rows and the rows' adapters follow: in
-one batched product where they are alike, otherwise group by group. Where that cannot be told from the shapes,
-the whole model runs once for each adapter named.
+one batched product where they are alike. What acts on the weight is mapped over adapters that are alike, and what
+cannot be mapped goes group by group. Where rows cannot be told from the shapes, the whole model runs once for each
+adapter named.
 """
 
 from __future__ import annotations
@@ -16,8 +17,9 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.func import vmap
 
-from acclimate.engine.alike import Alike, alike
+from acclimate.engine.alike import Alike, Named, alike
 from acclimate.engine.batch import first_tensor, map_tensors
 from acclimate.engine.calling import plain, run
 from acclimate.engine.context import remembered, selecting, with_rows
@@ -26,6 +28,9 @@ from acclimate.engine.registry import Entry, Registry, registry_of
 from acclimate.engine.slot import Slot, split
 
 __all__ = ["RowsError", "rows"]
+
+MAPPED = 3
+"""Of so many alike adapters, one call that is mapped over them is quicker than a call for each."""
 
 
 class RowsError(ValueError):
@@ -89,6 +94,10 @@ class _Plan:
         self.groups = [(entries[found[0]], torch.tensor(found)) for found in places.values()]
         self.keys = {key for entry in entries if entry is not None for key in entry.modules}
         self.inside = False
+        self.single: set[str] = set()  # the sites whose call cannot be mapped over adapters
+        self.orders: dict[
+            tuple[int, ...], tuple[Tensor, Tensor, tuple[Tensor, ...]]
+        ] = {}  # and what keeps the ids alive
 
     @functools.cached_property
     def alike(self) -> list[Alike]:
@@ -172,19 +181,60 @@ class _Plan:
             raise _Mixed(host.path) from error
 
     def _linear(self, module: nn.Module, host: Host, slot: Slot, x: Tensor) -> Tensor:
-        """One base product for all rows, then each row's own adapters on it."""
-        present = [each for each in self.alike if slot.key in each.first.modules]
-        for each in present:
-            modules = [found for _, found in each.first.modules[slot.key]]
+        """One base product for all rows whose adapters follow it, and one call over those that act on the weight."""
+        after: list[Alike] = []
+        parts: list[tuple[Tensor, Tensor]] = []  # (rows, what they give)
+        for each in self.alike:
+            modules = [found for _, found in each.first.modules.get(slot.key, ())]
             if not all(found.broadcasts for found in modules) or split(slot, modules):
-                return self._grouped(module, host, (x,), {})
+                parts += [part for equal in each.equals for part in self._mapped(module, host, slot, x, equal)]
+            elif modules:
+                after.append(each)
+        if not parts:
+            return self._followed(module, host, slot, x, after)
+        rest, order = self._left(tuple(index for index, _ in parts))
+        given = [each for _, each in parts]
+        if len(rest):
+            given.append(self._followed(module, host, slot, x, after)[rest.to(x.device)])
+        return torch.cat(given)[order.to(x.device)]
+
+    def _left(self, parts: tuple[Tensor, ...]) -> tuple[Tensor, Tensor]:
+        """The rows that are in no part, and where each row of the batch is in the parts and these, one after the other."""
+        key = tuple(map(id, parts))
+        if key not in self.orders:
+            rest = torch.ones(len(self.entries), dtype=torch.bool).index_fill_(0, torch.cat(parts), False)
+            left = rest.nonzero().flatten()
+            self.orders[key] = (left, torch.cat([*parts, left]).argsort(), parts)
+        return self.orders[key][:2]
+
+    def _followed(self, module: nn.Module, host: Host, slot: Slot, x: Tensor, after: list[Alike]) -> Tensor:
         y: Tensor = plain(module, host, x)
-        for each in present:
+        for each in after:
             part, inner = (x, y) if each.full else (x[each.index], y[each.index])
             for adapter in each.at(slot.key, module.training):
                 inner = adapter.output(part, inner)  # type: ignore[operator]
             y = inner if each.full else y.index_copy(0, each.index, inner)
         return y
+
+    def _mapped(
+        self, module: nn.Module, host: Host, slot: Slot, x: Tensor, alike: Alike
+    ) -> list[tuple[Tensor, Tensor]]:
+        """The call of a module mapped over adapters that have as many rows each; one by one where it cannot be mapped."""
+        index = alike.matrix
+        if len(index) >= MAPPED and slot.key not in self.single:
+
+            def one(named: Named, rows: Tensor) -> Tensor:
+                entry: Any = alike.held(slot.key, named, host.training)
+                with selecting(self.registry, (entry,)):
+                    found: Tensor = run(module, host, (entry,), (rows,), {})
+                return found
+
+            try:
+                y = vmap(one, randomness="different")(alike.tensors(slot.key, alike.block), x[index.to(x.device)])
+                return [(alike.flat, y.flatten(0, 1))]
+            except RuntimeError:  # what looks at its own numbers; a mistake of another kind comes again below
+                self.single.add(slot.key)
+        return [(rows, self._alone(module, host, entry, (x[rows.to(x.device)],), {})) for entry, rows in alike.members]
 
 
 def _pick(tensor: Tensor, index: Tensor, batch: int) -> Tensor:
