@@ -7,6 +7,7 @@ T[a] = tensor of adapter a                         (adapters, *shape), where its
 from __future__ import annotations
 
 import functools
+import operator
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -15,7 +16,7 @@ from torch import Tensor
 
 from acclimate.engine.method import AdapterModule
 from acclimate.engine.placing import shape_of
-from acclimate.engine.registry import Entry, roles, state
+from acclimate.engine.registry import Entry, roles
 from acclimate.engine.resident import hold
 
 __all__ = ["Alike", "Held", "Named", "alike"]
@@ -60,9 +61,14 @@ class Alike:
     @functools.cached_property
     def spread(self) -> dict[torch.dtype, Tensor]:
         """The same for each row, (rows, width)."""
-        if torch.equal(self.each, torch.arange(len(self.entries))):
+        if self.one_each:
             return self.block
         return {dtype: block.index_select(0, self.each.to(block.device)) for dtype, block in self.block.items()}
+
+    @functools.cached_property
+    def one_each(self) -> bool:
+        """Whether adapter a has row a, and no other."""
+        return torch.equal(self.each, torch.arange(len(self.entries)))
 
     @functools.cached_property
     def equals(self) -> list[Alike]:
@@ -85,7 +91,7 @@ class Alike:
         """The modules at a site over parameters with a row axis in front."""
         found = self.first.modules.get(key, ())
         named = self.tensors(key, self.spread)
-        if self.first.slab is None:
+        if self.first.slab is None and not self.one_each:
             named = [{role: tensor[self.each] for role, tensor in each.items()} for each in named]
         return [_held(module, own, training) for (_, module), own in zip(found, named, strict=True)]
 
@@ -107,8 +113,8 @@ class Alike:
                     flat = block[place.dtype].narrow(1, place.offset, place.size)
                     own[role] = flat.view(-1, *place.shape)
                 else:
-                    each: Sequence[Tensor] = [state(entry.modules[key][position][1])[role] for entry in self.entries]
-                    own[role] = torch.stack(list(each))
+                    read = operator.attrgetter(role)
+                    own[role] = torch.stack([read(entry.modules[key][position][1]) for entry in self.entries])
             found.append(own)
         return found
 
