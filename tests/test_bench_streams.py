@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 from acclimate.bench import on_streams, stream_tasks
 from acclimate.bench.conditions import source
 from acclimate.bench.convnet import pretrained
-from acclimate.bench.on_streams import answered, measure, ways
+from acclimate.bench.on_streams import answered, findings, measure, ways
 from acclimate.bench.resnet import ResNet, read_resnet
 from acclimate.bench.stream_tasks import StreamTask
 from acclimate.cli.app import app
@@ -114,6 +114,7 @@ def test_tables_stand_below_their_protocols(few: None, tmp_path: Path, monkeypat
     found = json.loads(call("--data", str(tmp_path), "--small", "--json", "--write"))
     assert len(found["rows"]) == 10 and json.loads((tmp_path / "docs" / "streams-bench.json").read_text()) == found
     page = (tmp_path / "docs" / "streams-bench.md").read_text()
+    assert found["findings"] == findings(found["rows"]) and all(f"- {said}." in page for said in found["findings"])
     assert "| task | order | method |" in page and page.count("| digits |") == 10
 
 
@@ -168,3 +169,28 @@ def test_a_table_that_was_cut_off_goes_on_in_its_folder(few: None, tmp_path: Pat
     rows.write_text("\n".join([first.replace(str(found[0]["error"]), "12.5"), *others]))
     again = json.loads(call("--data", str(tmp_path), "--small", "--json", "--out", str(tmp_path)))["rows"]
     assert again[0] == found[0] | {"error": 12.5} and again[1:] == found[1:]
+
+
+def test_findings_say_what_holds_and_what_does_not() -> None:
+    errors = {
+        "shuffled": {"unadapted": 50, "batch statistics": 30, "tent": 31, "lame": 55, "rotta": 49, "adaptive": 30.9},
+        "correlated": {"unadapted": 50, "batch statistics": 60, "tent": 70, "lame": 40, "rotta": 45, "adaptive": 42},
+    }
+    rows = [
+        {"task": "one", "order": order, "method": method, "error": error, "protocol": f"{order}; error; seeds 0"}
+        for order, methods in errors.items()
+        for method, error in methods.items()
+    ]
+    said = findings([*rows, {**rows[0], "task": "two", "protocol": "late; squares; seeds 0"}])
+    assert all(sentence.startswith("one: ") for sentence in said)
+    held = {sentence.removeprefix("one: ").partition(": ")[2]: "does not" not in sentence for sentence in said}
+    assert held == {
+        "batch statistics are better than the source on mixed classes (30.0 against 50.0)": True,
+        "Tent is at or under batch statistics on mixed classes (31.0 against 30.0)": False,
+        "LAME harms on mixed classes (50.0 against 55.0)": True,
+        "RoTTA is alive after all conditions, under the source (49.0 against 50.0)": True,
+        "Tent is far worse where classes come in runs (70.0 against 31.0 where they are mixed)": True,
+        "lame is best in runs (40.0; lame 40.0)": True,
+        "adaptive is within a point of the best, shuffled (30.9; batch statistics 30.0)": True,
+        "adaptive is within a point of the best, correlated (42.0; lame 40.0)": False,
+    }

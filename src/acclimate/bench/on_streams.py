@@ -14,6 +14,7 @@ from torch import Tensor
 
 from acclimate.bench.filled import Cell, Row, filled
 from acclimate.bench.stream_costs import costs
+from acclimate.bench.stream_findings import findings
 from acclimate.bench.stream_tasks import StreamTask, stream_tasks
 from acclimate.data.streams import Flow, Protocol
 from acclimate.loops import Adaptation, stream
@@ -21,7 +22,7 @@ from acclimate.losses import MeanSquares
 from acclimate.methods import BatchStatistics, Full
 from acclimate.rules import Gradient
 
-__all__ = ["OPTIONS", "PROTOCOL", "answered", "measure", "ways"]
+__all__ = ["OPTIONS", "PROTOCOL", "answered", "findings", "measure", "ways"]
 
 OPTIONS = ("small", "cost", "kept", "jobs")
 """What `acclimate bench` may ask beside the folder: a quick look, what steps cost in the place of how good they are, where rows

@@ -1,6 +1,7 @@
 """``acclimate bench NAME --data DIR``: what is measured on real data that is no part of this package.
 
-Rows may carry a ``protocol``: those that share one are a table of their own, below its line.
+Rows may carry a ``protocol``: those that share one are a table of their own, below its line. A bench may have ``findings``: what
+its rows say, in sentences.
 """
 
 from __future__ import annotations
@@ -44,10 +45,10 @@ def bench(
 
     Where the data is missing, it says so and measures nothing. A long bench that was cut off goes on with the same --out.
     """
-    found = benches()
-    if name not in found:
-        raise ValueError(f"there is no bench {name!r}: there are {', '.join(found)}")
-    module = found[name]
+    known = benches()
+    if name not in known:
+        raise ValueError(f"there is no bench {name!r}: there are {', '.join(known)}")
+    module = known[name]
     options = getattr(module, "OPTIONS", ())
     asked: dict[str, Any] = {
         option: given
@@ -69,7 +70,9 @@ def bench(
             raise ValueError(
                 f"the bench {name} needs {error.filename}, and the folder {data} has no such file"
             ) from error
-    result = {"protocol": module.PROTOCOL, "machine": _machine(), "rows": rows}
+    result: dict[str, Any] = {"protocol": module.PROTOCOL, "machine": _machine(), "rows": rows}
+    if not cost and (found := getattr(module, "findings", None)):
+        result["findings"] = found(rows)
     if out is not None:
         _keep(out / stem, result, getattr(module, "PICTURE", None))
         if kept is not None:
@@ -77,7 +80,7 @@ def bench(
     if write:
         path = Path("docs") / f"{name}-{'cost' if cost else 'bench'}"
         _keep(path, result, None)
-        path.with_suffix(".md").write_text(_page(name, result), encoding="utf-8")
+        path.with_suffix(".md").write_text(_page(f"{name} --cost" if cost else name, result), encoding="utf-8")
     if as_json:
         write_json(result)
         return
@@ -86,6 +89,8 @@ def bench(
         if line:
             print(f"\n{line}")
         print(columns(table))
+    for sentence in result.get("findings", ()):
+        print(sentence)
 
 
 def _tables(rows: list[dict[str, Any]]) -> list[tuple[str, list[dict[str, Any]]]]:
@@ -97,7 +102,8 @@ def _tables(rows: list[dict[str, Any]]) -> list[tuple[str, list[dict[str, Any]]]
 def _page(name: str, result: dict[str, Any]) -> str:
     tables = [text for line, table in _tables(result["rows"]) for text in (line, markdown(table)) if text]
     said = f"Measured by `acclimate bench {name}`, on {result['machine']}: {result['protocol']}."
-    return "\n\n".join([f"# The bench of {name}", said, *tables]) + "\n"
+    findings = ["\n".join(f"- {sentence}." for sentence in result["findings"])] if "findings" in result else []
+    return "\n\n".join([f"# The bench of {name}", said, *findings, *tables]) + "\n"
 
 
 def _machine() -> str:
