@@ -11,6 +11,7 @@ import re
 from pathlib import Path
 from typing import Any
 
+from acclimate.bench.on_methods import TOLD_APART
 from acclimate.engine.method import Method, methods
 from acclimate.recipes.domains.page import domain_page
 from acclimate.recipes.streams.page import stream_page
@@ -214,6 +215,8 @@ def which_page() -> str:
         "",
         "![accuracy against parameters, bytes kept for the backward pass and processor seconds a step](which-method.png)",
         "",
+        *_in_short(rows),
+        "",
     ]
     for task in dict.fromkeys(row["task"] for row in rows):
         own = [row for row in rows if row["task"] == task and row["accuracy"] is not None]
@@ -232,23 +235,37 @@ COSTS = {
     "kept_bytes": "fewest bytes kept",
     "cpu_seconds_a_step": "quickest step",
 }
-CLOSE = 6
-"""Points of accuracy within which two methods are not told apart."""
+
+
+def _in_short(rows: list[dict[str, Any]]) -> list[str]:
+    """What holds on every task that a method was measured on."""
+    near: dict[str, list[bool]] = {}
+    for task in dict.fromkeys(row["task"] for row in rows):
+        own = [row for row in rows if row["task"] == task and row["accuracy"] is not None]
+        best = max(row["accuracy"] for row in own)
+        for row in own:
+            near.setdefault(row["method"], []).append(row["accuracy"] >= best - TOLD_APART)
+    always = [f"{name} ({len(told)} of {len(told)} tasks)" for name, told in near.items() if all(told)]
+    never = [name for name, told in near.items() if not any(told)]
+    return [
+        f"- Never told apart from the best, where measured: {', '.join(always) or 'none'}.",
+        f"- Always told apart from it: {', '.join(never) or 'none'}.",
+    ]
 
 
 def _said(rows: list[dict[str, Any]]) -> list[str]:
     """What the numbers of one task say, and nothing else."""
     best = max(rows, key=lambda row: row["accuracy"])
     head = next(row for row in rows if row["method"] == "head only")
-    close = [row for row in rows if row["accuracy"] >= best["accuracy"] - CLOSE and row["parameters"]]
+    close = [row for row in rows if row["accuracy"] >= best["accuracy"] - TOLD_APART and row["parameters"]]
     lost = [row["method"] for row in rows if row["parameters"] and row["accuracy"] <= head["accuracy"] and row != head]
     near = f"{len(close)} of {sum(bool(row['parameters']) for row in rows)} methods are not told apart from it"
-    said = [f"- The most accurate: {best['method']}, {best['accuracy']:.1f} %; {near} (within {CLOSE} points)."]
+    said = [f"- The most accurate: {best['method']}, {best['accuracy']:.1f} %; {near} (within {TOLD_APART} points)."]
     for cost, words in COSTS.items():
         least = min(close, key=lambda row: row[cost])
         said.append(f"- Of these, the {words}: {least['method']} ({_amount(least, cost)}).")
     bare = next(row["accuracy"] for row in rows if row["method"] == "unadapted")
-    above = [row["method"] for row in rows if row["accuracy"] > bare + CLOSE]
+    above = [row["method"] for row in rows if row["accuracy"] > bare + TOLD_APART]
     said.append(f"- Told apart from the unadapted network, above it: {', '.join(above) or 'none'}.")
     return [*said, f"- No better than a head alone: {', '.join(lost) or 'none'}."]
 

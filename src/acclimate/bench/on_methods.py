@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from statistics import mean
@@ -14,6 +15,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from acclimate.bench.filled import Cell, filled
 from acclimate.bench.real_tasks import BATCH, EPOCHS, TEST, TRAIN, Task, real_tasks
 from acclimate.data import Batches
 from acclimate.engine import Method, attach
@@ -40,9 +42,13 @@ from acclimate.methods import (
 )
 from acclimate.sites import At
 
-__all__ = ["METHODS", "PICTURE", "PROTOCOL", "measure"]
+__all__ = ["METHODS", "OPTIONS", "PICTURE", "PROTOCOL", "TOLD_APART", "measure"]
 
-SEEDS = (0,)
+OPTIONS = ("kept", "jobs")
+"""What `acclimate bench` may ask beside the folder: where rows are kept as they come, and how many are measured at a time."""
+SEEDS = (0, 1, 2)
+TOLD_APART = 4
+"""Points: half of them are about a standard error of a difference."""
 METHODS: dict[str, Method | None] = {
     "head only": None,
     "full": Full(),
@@ -66,9 +72,9 @@ ATTEND = ("Prefix", "SoftPrompt")
 PROTOCOL = (
     f"accuracy in percent on {TEST} held-out examples after {TRAIN} to learn from, {BATCH} a step, "
     f"{', '.join(f'{epochs} epochs of {name}' for name, epochs in EPOCHS.items())}, by AdamW without a schedule; "
-    f"{len(SEEDS)} seed(s), so a difference below 6 points says nothing; every method with its own default settings, place and "
-    "learning rate, beside a new head; nothing was selected. A network without attention gets at all its weights what goes to "
-    "attention by default. Unadapted is the nearest class mean of the network's own features. Bytes kept are for the backward "
+    f"{len(SEEDS)} seed(s), so a difference below {TOLD_APART} points says nothing; every method with its own default settings, "
+    "place and learning rate, beside a new head; nothing was selected. A network without attention gets at all its weights what "
+    "goes to attention by default. Unadapted is the nearest class mean of the network's own features. Bytes kept are for the backward "
     "pass of one batch; seconds are of the processor, the whole run over its steps"
 )
 
@@ -99,13 +105,28 @@ class Row:
     cpu_seconds_a_step: float | None = None
 
 
-def measure(data: Path, seeds: Sequence[int] = SEEDS) -> list[dict[str, Any]]:
+def measure(
+    data: Path,
+    seeds: Sequence[int] = SEEDS,
+    kept: Path | None = None,
+    jobs: int = 1,
+    say: Callable[[str], None] = print,
+) -> list[dict[str, Any]]:
     """A row for each task and method. ``data`` is the folder with ``text``, ``digits`` and ``weights``."""
-    rows = []
-    for task in real_tasks(data):
-        rows.append(Row(task.name, "unadapted", _nearest_mean(task), 0, 0, 0))
-        rows += [_row(task, name, seeds) for name in METHODS]
-    return [asdict(row) for row in rows]
+    cells = [(task.name, name, PROTOCOL) for task in _tasks(data) for name in ("unadapted", *METHODS)]
+    return filled(cells, functools.partial(_measured, data, tuple(seeds)), kept, jobs, say)
+
+
+@functools.lru_cache(1)
+def _tasks(data: Path) -> list[Task]:
+    return real_tasks(data)
+
+
+def _measured(data: Path, seeds: Sequence[int], cell: Cell) -> dict[str, Any]:
+    (task,) = [task for task in _tasks(data) if task.name == cell[0]]
+    if cell[1] == "unadapted":
+        return asdict(Row(task.name, "unadapted", _nearest_mean(task), 0, 0, 0))
+    return asdict(_row(task, cell[1], seeds))
 
 
 def _row(task: Task, name: str, seeds: Sequence[int]) -> Row:
