@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 from typing import Any
 
@@ -12,8 +13,8 @@ from table import Row, build, case, distance, place, rows_where, same, shake, un
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from acclimate import Bottleneck, DoRA, Full, LoRA, Scale, adapters, attach, load, only, rows
-from acclimate.engine import RowsError
+from acclimate import HRA, Bottleneck, DoRA, Full, LoRA, Rotation, Scale, adapters, attach, load, only, rows
+from acclimate.engine import Method, RowsError
 from acclimate.engine.batch import map_tensors, run_batch
 
 _TIME_FIRST = {"encoder time first", "multihead time first", "lstm projected"}
@@ -320,3 +321,32 @@ def test_loaded_files_serve_rows(tmp_path: Any) -> None:
     expected = _alone(model, x, wanted)
     with rows(model, wanted):
         assert distance(_see(model, x), expected) < 2e-5
+
+
+@pytest.mark.parametrize("resident", [False, True])
+@pytest.mark.parametrize("mapped", [False, True])
+@pytest.mark.parametrize("method", [DoRA(rank=2), HRA(rank=2), Rotation(block=2)], ids=lambda each: type(each).__name__)
+@torch.no_grad()
+def test_calls_are_mapped_over_adapters_that_have_as_many_rows(
+    method: Method, mapped: bool, resident: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Seven adapters of one method with one to three rows each, among other rows; also where no call can be mapped."""
+    model, tried = Awkward(), []
+    for i, name in enumerate([*"abcdefg", "lora"]):
+        adapter = shake(attach(model, LoRA(rank=2) if name == "lora" else method, at="all", name=name, seed=i), seed=i)
+        if resident:
+            adapter.rest()
+
+    def refused(*given: Any, **how: Any) -> Any:
+        tried.append(given)
+        raise RuntimeError("it looks at its own numbers")
+
+    if not mapped:
+        monkeypatch.setattr(sys.modules["acclimate.engine.rows"], "vmap", refused)
+    names: list[str | None] = [*"gabcaddee", None, *"effg", "lora", *"fgab", None]
+    x = noise(len(names), 8)
+    expected = _alone(model, x, names)
+    with rows(model, names):
+        assert distance(_see(model, x), expected) < 2e-5
+        assert distance(_see(model, x), expected) < 2e-5
+    assert len(tried) == (0 if mapped else 3), "a site that could not be mapped is not tried again"

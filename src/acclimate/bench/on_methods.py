@@ -74,8 +74,8 @@ PROTOCOL = (
     f"{', '.join(f'{epochs} epochs of {name}' for name, epochs in EPOCHS.items())}, by AdamW without a schedule; "
     f"{len(SEEDS)} seed(s), so a difference below {TOLD_APART} points says nothing; every method with its own default settings, "
     "place and learning rate, beside a new head; nothing was selected. A network without attention gets at all its weights what "
-    "goes to attention by default. Unadapted is the nearest class mean of the network's own features. Bytes kept are for the backward "
-    "pass of one batch; seconds are of the processor, the whole run over its steps"
+    "goes to attention by default. Unadapted is the nearest class mean of the network's own features. Bytes kept are for the "
+    "backward pass of one batch; seconds are of the processor, the whole run over its steps"
 )
 
 

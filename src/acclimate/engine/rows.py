@@ -21,11 +21,12 @@ from torch.func import vmap
 
 from acclimate.engine.alike import Alike, Named, alike
 from acclimate.engine.batch import first_tensor, map_tensors
-from acclimate.engine.calling import plain, run
+from acclimate.engine.calling import FORWARD, plain, run
 from acclimate.engine.context import remembered, selecting, with_rows
 from acclimate.engine.patch import Host, dress
 from acclimate.engine.registry import Entry, Registry, registry_of
 from acclimate.engine.slot import Slot, split
+from acclimate.sites import raw
 
 __all__ = ["RowsError", "rows"]
 
@@ -221,7 +222,8 @@ class _Plan:
     ) -> list[tuple[Tensor, Tensor]]:
         """The call of a module mapped over adapters that have as many rows each; one by one where it cannot be mapped."""
         index = alike.matrix
-        if len(index) >= MAPPED and slot.key not in self.single:
+        common = FORWARD not in module.__dict__ and type(raw(module, slot.attribute)) in (Tensor, nn.Parameter)
+        if common and len(index) >= MAPPED and slot.key not in self.single:
 
             def one(named: Named, rows: Tensor) -> Tensor:
                 entry: Any = alike.held(slot.key, named, host.training)
