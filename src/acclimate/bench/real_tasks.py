@@ -27,8 +27,8 @@ from acclimate.data import Batches, LengthBuckets
 
 __all__ = ["TASKS", "Task", "real_tasks"]
 
-TRAIN, TEST, BATCH, TOKENS = 480, 800, 16, 24
-EPOCHS = {"intents": 3, "docstrings": 3, "digits": 6}
+TRAIN, TEST, BATCH, TOKENS = 240, 600, 16, 24
+EPOCHS = {"intents": 4, "docstrings": 2, "digits": 5}
 TASKS = {
     "intents": "What a customer of a bank wants, one of the 77 intents of Banking77; MiniLM, which was taught sentences.",
     "docstrings": "Which part of Python's standard library a text is of; MiniLM, which was taught other texts.",

@@ -12,6 +12,7 @@ Forecasting", 2021; the words of Warden, "Speech Commands: A Dataset for Limited
 from __future__ import annotations
 
 import csv
+import dataclasses
 import functools
 import io
 import tarfile
@@ -37,9 +38,11 @@ NETWORKS = {
     "ResNet-56": "cifar10_resnet56-4bfd9763.th",
     "ResNet-20, robust": "cifar10_resnet20_ehanw_pgd.pth",
 }
-SAMPLES, BATCH, CONCENTRATION = 100, 50, 0.1
-SWELLING, SWELLS = ("gaussian_noise", "motion_blur", "fog", "contrast"), 450
-"""Where severity swells and falls: fewer corruptions, and a batch at each of nine steps."""
+SAMPLES, BATCH = 100, 50
+LONG, ROWS = ("gaussian_noise", "motion_blur", "fog", "contrast"), 450
+"""Where severity swells and falls, and where classes come in runs: fewer corruptions, and nine batches under each."""
+SORTED, MILD = 0.01, 0.1
+"""Concentrations. In so few rows a run of the field's 0.1 is shorter than a batch, which then has most classes in it."""
 SMALL = ("gaussian_noise", "brightness")
 """The corruptions of a quick look: one that the network cannot bear, and one that it hardly notices."""
 WEEK, DAY, LEARNED, ASKED = 168, 24, 8640, 2880
@@ -70,8 +73,12 @@ def stream_tasks(data: Path, small: bool = False) -> list[StreamTask]:
     tasks = []
     for name, file in chosen.items():
         model = read_resnet(data / "weights" / file)
-        orders = _orders(SMALL if small else COMMON, SAMPLES, said, model, SMALL if small else SWELLING, SWELLS)
-        tasks.append(StreamTask(f"cifar, {name}", model, source, orders, every=name == next(iter(NETWORKS))))
+        first = name == next(iter(NETWORKS))
+        few, many = (SMALL, SMALL) if small else (LONG, COMMON)
+        orders = _orders(many, SAMPLES, said, model, few, ROWS, SORTED)
+        if first and not small:
+            orders["mild runs"] = dataclasses.replace(orders["shuffled"], correlation=MILD)
+        tasks.append(StreamTask(f"cifar, {name}", model, source, orders, every=first))
     return tasks if small else [*tasks, _words(data), _oil(data)]
 
 
@@ -80,14 +87,15 @@ def _orders(
     samples: int | None,
     said: str,
     model: nn.Module,
-    swelling: tuple[str, ...],
-    swells: int | None,
+    long: tuple[str, ...],
+    rows: int | None,
+    concentration: float,
 ) -> dict[str, Protocol]:
     make = functools.partial(Protocol, severity=5, size=BATCH, normalisation=said, base=mark(model))
     return {
         "shuffled": make(conditions, samples=samples),
-        "correlated": make(conditions, samples=samples, correlation=CONCENTRATION),
-        "gradual": make(swelling, samples=swells, order="gradual"),
+        "correlated": make(long, samples=rows, correlation=concentration),
+        "gradual": make(long, samples=rows, order="gradual"),
     }
 
 
@@ -153,7 +161,7 @@ def _words(data: Path) -> StreamTask:
     said = "MFCC by their mean and deviation on the words learned from; noise of 0.2 deviations a severity, loudness less by 0.4"
     both = ("noise", "quiet")
     return StreamTask(
-        "words, convnet", model, Source(labels[ask], both, seen), _orders(both, None, said, model, both, None)
+        "words, convnet", model, Source(labels[ask], both, seen), _orders(both, None, said, model, both, None, MILD)
     )
 
 
