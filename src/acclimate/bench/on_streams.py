@@ -67,9 +67,9 @@ def ways(counts: str = "error", small: bool = False) -> Ways:
     return found
 
 
-def _costly(small: bool) -> Ways:
+def _costly() -> Ways:
     """What is timed: of EcoTTA, whose parts are to be several blocks, also one network beside the last part of this one."""
-    found, beside = ways("error", small), "ecotta, beside the last convolution"
+    found, beside = ways("error", True), "ecotta, beside the last convolution"
     recipes = importlib.import_module("acclimate.recipes.recipe")
     return found | {beside: recipes.all_recipes()["ecotta"].using(at="layer3.2.conv2").made}
 
@@ -89,7 +89,7 @@ def measure(
 ) -> list[dict[str, Any]]:
     """A row for each task, order and method, and the line of its protocol; of costs, a row for each method."""
     if cost:
-        return costs(stream_tasks(data, small=True)[0], _costly(small), say)
+        return costs(stream_tasks(data, small=True)[0], _costly(), say)
     seeds = seeds[:1] if small else seeds
     cells = [
         (task.name, order, name, "guarded" if guard else "", _line(protocol, task, seeds))

@@ -9,10 +9,10 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-import torch
 from torch import Tensor
 
 from acclimate.engine import MethodError, Order
+from acclimate.methods.moments import moments
 from acclimate.methods.statistics import Statistics, StatisticsModule
 from acclimate.sites import Site
 
@@ -53,6 +53,6 @@ class FollowedStatistics(Statistics):
 
         def observe(self, x: Tensor, y: Tensor, feedback: Tensor | None = None) -> None:
             if feedback is None:
-                var, mean = torch.var_mean(x, [axis for axis in range(x.dim()) if axis != 1], correction=0)
-                self.mean.lerp_(mean.to(self.mean), self.method.momentum)
-                self.var.lerp_(var.to(self.var), self.method.momentum)
+                mean, var = moments(x, [axis for axis in range(x.dim()) if axis != 1])
+                self.mean.lerp_(mean.flatten().to(self.mean), self.method.momentum)
+                self.var.lerp_(var.flatten().to(self.var), self.method.momentum)

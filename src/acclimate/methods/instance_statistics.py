@@ -12,12 +12,12 @@ epsilon.
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor
 from torch.nn import functional as F
 
 from acclimate.engine import positive
 from acclimate.methods.followed import FollowedStatistics
+from acclimate.methods.moments import moments
 
 __all__ = ["InstanceStatistics"]
 
@@ -49,7 +49,8 @@ class InstanceStatistics(FollowedStatistics):
                 return super().input(x)
             width, shape = self.method.width, (1, -1, *[1] * (x.dim() - 2))
             mean, spread = self.mean.view(shape), (self.var + self.eps).view(shape)
-            own_var, own_mean = torch.var_mean(x, list(range(2, x.dim())), keepdim=True)
+            own_mean, own_var = moments(x, range(2, x.dim()))
+            own_var = own_var * (places / (places - 1))
             mean = mean + _shrunk(own_mean - mean, width * (spread / places).sqrt())
             var = spread - self.eps
             var = (var + _shrunk(own_var - var, width * spread * (2 / (places - 1)) ** 0.5)).clamp_min(0)

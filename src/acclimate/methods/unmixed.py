@@ -24,6 +24,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from acclimate.engine import MethodError, Order, positive
+from acclimate.methods.moments import moments
 from acclimate.methods.statistics import Statistics, StatisticsModule
 from acclimate.sites import Site
 
@@ -72,7 +73,7 @@ class UnmixedStatistics(Statistics):
 
         def apart(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
             """Of each row p (rows, components, 1), and by how far it is from each component's mean and variance."""
-            var, mean = torch.var_mean(x, list(range(2, x.dim())), correction=0)  # (rows, channels)
+            mean, var = (part.flatten(1) for part in moments(x, range(2, x.dim())))  # (rows, channels)
             with torch.no_grad():
                 alike = F.normalize(mean, dim=1) @ F.normalize(self.mean, dim=1).mT
                 p = (alike / self.method.temperature).softmax(1).unsqueeze(2)
