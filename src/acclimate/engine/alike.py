@@ -38,9 +38,9 @@ class Held:
 
 
 class Alike:
-    """``members`` are adapters with the rows that each has; ``rows`` is the number of rows of the batch."""
+    """``members`` are adapters with the rows that each has."""
 
-    def __init__(self, members: Members, rows: int) -> None:
+    def __init__(self, members: Members) -> None:
         self.members = members
         self.entries = [entry for entry, _ in members]
         self.first = self.entries[0]
@@ -49,8 +49,6 @@ class Alike:
         order = index.argsort()
         self.index = index[order]  # the rows, in the batch's order
         self.each = torch.arange(len(members)).repeat_interleave(counts)[order]  # whose each of them is
-        self.full = len(index) == rows
-        self.rows = rows
 
     @functools.cached_property
     def block(self) -> dict[torch.dtype, Tensor]:
@@ -76,7 +74,7 @@ class Alike:
         counts = sorted({len(index) for _, index in self.members})
         if len(counts) == 1:
             return [self]
-        return [Alike([each for each in self.members if len(each[1]) == count], self.rows) for count in counts]
+        return [Alike([each for each in self.members if len(each[1]) == count]) for count in counts]
 
     @functools.cached_property
     def matrix(self) -> Tensor:
@@ -123,11 +121,11 @@ def _held(module: AdapterModule, tensors: dict[str, Tensor], training: bool) -> 
     return hold(module, tensors, training)  # type: ignore[return-value]
 
 
-def alike(groups: Sequence[tuple[Entry | None, Tensor]], rows: int) -> list[Alike]:
+def alike(groups: Sequence[tuple[Entry | None, Tensor]]) -> list[Alike]:
     """The adapters of a batch by shape; rows without one are in none."""
     found: dict[str, Members] = {}
     for entry, index in groups:
         if entry is not None:
             shape = str(id(entry.slab)) if entry.slab is not None else shape_of(entry.parts, entry.tensors())
             found.setdefault(shape, []).append((entry, index))
-    return [Alike(members, rows) for members in found.values()]
+    return [Alike(members) for members in found.values()]

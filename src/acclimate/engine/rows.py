@@ -102,7 +102,7 @@ class _Plan:
 
     @functools.cached_property
     def alike(self) -> list[Alike]:
-        return alike(self.groups, len(self.entries))
+        return alike(self.groups)
 
     def call(self, module: nn.Module, host: Host, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         if module is self.model and not self.inside:
@@ -196,7 +196,7 @@ class _Plan:
         rest, order = self._left(tuple(index for index, _ in parts))
         given = [each for _, each in parts]
         if len(rest):
-            given.append(self._followed(module, host, slot, x, after)[rest.to(x.device)])
+            given.append(self._followed(module, host, slot, x[rest.to(x.device)], after, rest))
         return torch.cat(given)[order.to(x.device)]
 
     def _left(self, parts: tuple[Tensor, ...]) -> tuple[Tensor, Tensor]:
@@ -208,13 +208,18 @@ class _Plan:
             self.orders[key] = (left, torch.cat([*parts, left]).argsort(), parts)
         return self.orders[key][:2]
 
-    def _followed(self, module: nn.Module, host: Host, slot: Slot, x: Tensor, after: list[Alike]) -> Tensor:
+    def _followed(
+        self, module: nn.Module, host: Host, slot: Slot, x: Tensor, after: list[Alike], rows: Tensor | None = None
+    ) -> Tensor:
+        """The base's product on all rows, or on those of the batch that ``x`` holds, and what follows it."""
         y: Tensor = plain(module, host, x)
         for each in after:
-            part, inner = (x, y) if each.full else (x[each.index], y[each.index])
+            index = each.index if rows is None else torch.searchsorted(rows, each.index)
+            full = len(index) == len(x)
+            part, inner = (x, y) if full else (x[index], y[index])
             for adapter in each.at(slot.key, module.training):
                 inner = adapter.output(part, inner)  # type: ignore[operator]
-            y = inner if each.full else y.index_copy(0, each.index, inner)
+            y = inner if full else y.index_copy(0, index, inner)
         return y
 
     def _mapped(
