@@ -22,7 +22,7 @@ from acclimate.losses import MeanSquares
 from acclimate.methods import BatchStatistics, Full
 from acclimate.rules import Gradient
 
-__all__ = ["OPTIONS", "PROTOCOL", "answered", "findings", "measure", "ways"]
+__all__ = ["COSTS", "OPTIONS", "PROTOCOL", "answered", "findings", "measure", "ways"]
 
 OPTIONS = ("small", "cost", "kept", "jobs")
 """What `acclimate bench` may ask beside the folder: a quick look, what steps cost in the place of how good they are, where rows
@@ -43,6 +43,12 @@ PROTOCOL = (
     "number, and why is said. All methods stand beside the first network of the photographs and beside the words, those that stand "
     "for their kinds beside the other networks"
 )
+
+COSTS = (
+    "steps as multiples of the frozen model's pass, of the first network of the photographs, and the bytes that a step keeps for the "
+    "backward pass; every method at its own defaults, teachers that look many times look twice"
+)
+"""What is measured where costs are asked for."""
 
 Ways = dict[str, Adaptation | None]
 

@@ -57,7 +57,7 @@ def costs(
                 )
                 row["guarded"], row["trusted"], _ = _timed(task.model, frozen, way, batches, guard=True)
             except ValueError as error:  # what every room refuses with
-                row["why"] = str(error)
+                row["why"] = str(error).split(":")[0]
             rows.append({**row, "protocol": f"{line}; {task.name}; {protocol}"})
             say(f"{name}: {row['step'] or row['why']}")
     finally:

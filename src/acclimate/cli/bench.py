@@ -70,7 +70,8 @@ def bench(
             raise ValueError(
                 f"the bench {name} needs {error.filename}, and the folder {data} has no such file"
             ) from error
-    result: dict[str, Any] = {"protocol": module.PROTOCOL, "machine": _machine(), "rows": rows}
+    protocol = getattr(module, "COSTS", module.PROTOCOL) if cost else module.PROTOCOL
+    result: dict[str, Any] = {"protocol": protocol, "machine": _machine(), "rows": rows}
     if not cost and (found := getattr(module, "findings", None)):
         result["findings"] = found(rows)
     if out is not None:
@@ -84,7 +85,7 @@ def bench(
     if as_json:
         write_json(result)
         return
-    print(module.PROTOCOL)
+    print(protocol)
     for line, table in _tables(rows):
         if line:
             print(f"\n{line}")
