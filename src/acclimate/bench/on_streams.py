@@ -45,8 +45,8 @@ PROTOCOL = (
 )
 
 COSTS = (
-    "steps as multiples of the frozen model's pass, of the first network of the photographs, and the bytes that a step keeps for the "
-    "backward pass; every method at its own defaults, teachers that look many times look twice"
+    "steps as multiples of the frozen model's pass, of the first network of the photographs, and the bytes that a step keeps for "
+    "the backward pass; every method at its own defaults, teachers that look many times look twice"
 )
 """What is measured where costs are asked for."""
 
