@@ -15,7 +15,7 @@ __all__ = ["Row", "alone", "by_turns", "table"]
 class Row:
     """One line of the table: what was done, ours and the peer's in ``unit`` (nan: it has none), and the aim in words.
 
-    ``floor`` is what the work cannot take less than here: the base alone.
+    ``met`` is None where the peer is not installed; ``floor`` is what the work cannot take less than here: the base alone.
     """
 
     work: str
@@ -23,7 +23,7 @@ class Row:
     peer: float
     unit: str
     aim: str
-    met: bool
+    met: bool | None
     floor: float = math.nan
 
     @property
@@ -51,7 +51,7 @@ def alone(work: Callable[[], object], rounds: int = 15) -> float:
 def table(rows: list[Row]) -> str:
     lines = ["| work | acclimate | peft, unless said | ratio | floor | aim | met |", "|---|---|---|---|---|---|---|"]
     for row in rows:
-        met = "yes" if row.met else "no"
+        met = {True: "yes", False: "no", None: "not measured"}[row.met]
         peer, ratio = ("-", "-") if math.isnan(row.peer) else (f"{row.peer:.4g} {row.unit}", f"{row.ratio:.2f}x")
         floor = "-" if math.isnan(row.floor) else f"{row.floor:.4g} {row.unit}"
         lines.append(f"| {row.work} | {row.ours:.4g} {row.unit} | {peer} | {ratio} | {floor} | {row.aim} | {met} |")
