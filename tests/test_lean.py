@@ -76,6 +76,16 @@ def test_a_gradient_has_a_gradient(call: Callable[[Tensor], Tensor]) -> None:
     torch.testing.assert_close(*found)
 
 
+@pytest.mark.parametrize("name", [name for name in CALLS if "relu" not in name])
+def test_under_autocast_a_call_gives_what_autocast_makes_of_it(name: str) -> None:
+    call, shape, held = CALLS[name]
+    x, found = drawn(*shape).requires_grad_(), []
+    for context in (torch.enable_grad(), lean()):
+        with context, torch.autocast("cpu", torch.bfloat16):
+            found.append(call(x, *held.values()))
+    assert found[0].dtype == found[1].dtype and torch.equal(*found)
+
+
 def network() -> nn.Module:
     model = ResNet(2).eval().requires_grad_(False)
     for number, each in enumerate(m for m in model.modules() if isinstance(m, nn.BatchNorm2d)):

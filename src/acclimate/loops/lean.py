@@ -28,6 +28,8 @@ __all__ = ["lean"]
 class lean(TorchFunctionMode):
     """Inside, forwards with gradients keep less; the model is not touched.
 
+    Under autocast, whose casts it would miss, it stands back.
+
     >>> from acclimate.engine import saved_bytes
     >>> model = torch.nn.Sequential(*(torch.nn.Conv2d(4, 4, 3, padding=1).requires_grad_(False) for _ in range(8)))
     >>> images = torch.randn(2, 4, 16, 16, requires_grad=True)
@@ -41,7 +43,8 @@ class lean(TorchFunctionMode):
         self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
         own = _LEAN.get(func) if torch.is_grad_enabled() else None
-        if own is not None:
+        first = args[0] if args else (kwargs or {}).get("input")
+        if own is not None and isinstance(first, Tensor) and not torch.is_autocast_enabled(first.device.type):
             found = own(*args, **kwargs or {})
             if found is not None:
                 return found
