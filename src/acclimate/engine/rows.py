@@ -34,6 +34,10 @@ MAPPED = 3
 """Of so many alike adapters, one call that is mapped over them is quicker than a call for each."""
 
 
+Left = tuple[Tensor, Tensor, tuple[Tensor, ...]]
+"""Rows that are in no part, where each row of the batch is in the parts and these, and the parts, by whose ids it is known."""
+
+
 class RowsError(ValueError):
     """Rows were asked for that cannot be computed apart."""
 
@@ -96,9 +100,7 @@ class _Plan:
         self.keys = {key for entry in entries if entry is not None for key in entry.modules}
         self.inside = False
         self.single: set[str] = set()  # the sites whose call cannot be mapped over adapters
-        self.orders: dict[
-            tuple[int, ...], tuple[Tensor, Tensor, tuple[Tensor, ...]]
-        ] = {}  # and what keeps the ids alive
+        self.orders: dict[tuple[int, ...], Left] = {}
 
     @functools.cached_property
     def alike(self) -> list[Alike]:
@@ -214,7 +216,7 @@ class _Plan:
         """The base's product on all rows, or on those of the batch that ``x`` holds, and what follows it."""
         y: Tensor = plain(module, host, x)
         for each in after:
-            index = each.index if rows is None else torch.searchsorted(rows, each.index)
+            index = (each.index if rows is None else torch.searchsorted(rows, each.index)).to(x.device)
             full = len(index) == len(x)
             part, inner = (x, y) if full else (x[index], y[index])
             for adapter in each.at(slot.key, module.training):
@@ -223,25 +225,25 @@ class _Plan:
         return y
 
     def _mapped(
-        self, module: nn.Module, host: Host, slot: Slot, x: Tensor, alike: Alike
+        self, module: nn.Module, host: Host, slot: Slot, x: Tensor, equal: Alike
     ) -> list[tuple[Tensor, Tensor]]:
         """The call of a module mapped over adapters that have as many rows each; one by one where it cannot be mapped."""
-        index = alike.matrix
+        index = equal.matrix
         common = FORWARD not in module.__dict__ and type(raw(module, slot.attribute)) in (Tensor, nn.Parameter)
         if common and len(index) >= MAPPED and slot.key not in self.single:
 
             def one(named: Named, rows: Tensor) -> Tensor:
-                entry: Any = alike.held(slot.key, named, host.training)
+                entry: Any = equal.held(slot.key, named, host.training)
                 with selecting(self.registry, (entry,)):
                     found: Tensor = run(module, host, (entry,), (rows,), {})
                 return found
 
             try:
-                y = vmap(one, randomness="different")(alike.tensors(slot.key, alike.block), x[index.to(x.device)])
-                return [(alike.flat, y.flatten(0, 1))]
+                y = vmap(one, randomness="different")(equal.tensors(slot.key, equal.block), x[index.to(x.device)])
+                return [(equal.flat, y.flatten(0, 1))]
             except RuntimeError:  # what looks at its own numbers; a mistake of another kind comes again below
                 self.single.add(slot.key)
-        return [(rows, self._alone(module, host, entry, (x[rows.to(x.device)],), {})) for entry, rows in alike.members]
+        return [(rows, self._alone(module, host, entry, (x[rows.to(x.device)],), {})) for entry, rows in equal.members]
 
 
 def _pick(tensor: Tensor, index: Tensor, batch: int) -> Tensor:
