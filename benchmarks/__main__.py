@@ -11,7 +11,6 @@ import argparse
 import importlib.metadata
 import json
 import sys
-from dataclasses import asdict
 from pathlib import Path
 
 import torch
@@ -45,10 +44,10 @@ def main() -> None:
     kept = json.loads(KEPT.read_text()) if KEPT.exists() else {}
     for name in given.parts or parts:
         print(f"measuring {name} ...", file=sys.stderr, flush=True)
-        kept[name] = [asdict(row) for row in parts[name]()]
-        KEPT.write_text(json.dumps(kept, indent=1) + "\n")
+        kept[name] = [row.plain() for row in parts[name]()]
+        KEPT.write_text(json.dumps(kept, indent=1, allow_nan=False) + "\n")
     versions = ", ".join(f"{name} {importlib.metadata.version(name)}" for name in ("torch", "peft"))
-    found = [Row(**row) for name in [*PARTS, "reaching"] for row in kept.get(name, [])]
+    found = [Row.of(row) for name in [*PARTS, "reaching"] for row in kept.get(name, [])]
     text = f"One thread, medians by turns, {versions}. Floor: the base alone, forward.\n\n{table(found)}\n"
     print(text)
     KEPT.with_suffix(".md").write_text(text)

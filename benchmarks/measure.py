@@ -6,7 +6,8 @@ import math
 import statistics
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from typing import Any
 
 __all__ = ["Row", "alone", "by_turns", "table"]
 
@@ -25,6 +26,14 @@ class Row:
     aim: str
     met: bool | None
     floor: float = math.nan
+
+    def plain(self) -> dict[str, Any]:
+        """As JSON, which has no nan."""
+        return {name: None if value != value else value for name, value in asdict(self).items()}
+
+    @staticmethod
+    def of(plain: dict[str, Any]) -> Row:
+        return Row(**plain | {name: math.nan for name in ("peer", "floor") if plain[name] is None})
 
     @property
     def ratio(self) -> float:
