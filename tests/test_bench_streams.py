@@ -54,8 +54,8 @@ def call(*words: str) -> str:
 
 
 def test_every_stream_recipe_there_is_takes_part() -> None:
-    assert {"unadapted", "batch statistics", "batch statistics, blend 0.1", "tent", "lame", "cotta"} <= set(ways())
-    assert "cotta, 2 views" in ways(small=True) and "cotta" not in ways(small=True)
+    assert {"unadapted", "batch statistics", "batch statistics, blend 0.1", "tent", "lame"} <= set(ways())
+    assert "cotta, 2 views" in ways() and "cotta" not in ways()
     assert set(ways("squares")) == {"unadapted", "batch statistics, blend 0.1", "late truths, head"}
 
 
@@ -130,6 +130,8 @@ def test_costs_are_ratios_and_bytes(few: None, tmp_path: Path) -> None:
 def test_what_is_missing_is_said_in_a_sentence(tmp_path: Path) -> None:
     assert "skipped: there is no folder" in call("--data", str(tmp_path / "nowhere"))
     assert "has no such file" in call("--data", str(tmp_path))
+    for also in (["--small"], ["--jobs", "2"]):
+        assert "leave out --small and --jobs" in call("--data", str(tmp_path), "--cost", *also)
     done = CliRunner().invoke(app, ["bench", "rules", "--data", str(tmp_path), "--cost"])
     assert done.exit_code and "has no --cost" in f"{done.exception} {done.output}"
 

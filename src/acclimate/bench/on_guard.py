@@ -111,7 +111,7 @@ def measure(
         name: [_score(None, rows, seed) for seed, rows in zip(seeds, each, strict=True)] for name, each in drawn.items()
     }
     found = [{"method": "frozen, percent", **{name: round(mean(values), 1) for name, values in frozen.items()}}]
-    for method, way in ways("error", small=True).items():
+    for method, way in ways().items():
         if way is None or (small and method not in FEW):
             continue
         found.append(_row(method, way, drawn, frozen, seeds))

@@ -53,10 +53,10 @@ COSTS = (
 Ways = dict[str, Adaptation | None]
 
 
-def ways(counts: str = "error", small: bool = False) -> Ways:
+def ways(counts: str = "error") -> Ways:
     """What is compared, by name; None is the model as it is. Recipes for streams are those that there are.
 
-    A ``small`` one lets a teacher that looks many times look twice, and says so.
+    A teacher that looks many times looks twice here, and its name says so.
     """
     found: Ways = {"unadapted": None}
     if counts == "squares":
@@ -66,7 +66,7 @@ def ways(counts: str = "error", small: bool = False) -> Ways:
     found |= {"batch statistics": _statistics(1.0), "batch statistics, blend 0.1": _statistics(0.1)}
     recipes = importlib.import_module("acclimate.recipes.recipe")  # above this floor, and nothing of it is used here
     for name, each in recipes.all_recipes().items():
-        if small and each.defaults.get("views", 0) > VIEWS:
+        if each.defaults.get("views", 0) > VIEWS:
             name, each = f"{name}, {VIEWS} views", each.using(views=VIEWS)
         if each.needs == {"stream"} and isinstance(each.made, Adaptation):
             found[name] = each.made
@@ -75,7 +75,7 @@ def ways(counts: str = "error", small: bool = False) -> Ways:
 
 def _costly() -> Ways:
     """What is timed: of EcoTTA, whose parts are to be several blocks, also one network beside the last part of this one."""
-    found, beside = ways("error", True), "ecotta, beside the last convolution"
+    found, beside = ways(), "ecotta, beside the last convolution"
     recipes = importlib.import_module("acclimate.recipes.recipe")
     return found | {beside: recipes.all_recipes()["ecotta"].using(at="layer3.2.conv2").made}
 
@@ -94,6 +94,8 @@ def measure(
     say: Callable[[str], None] = print,
 ) -> list[dict[str, Any]]:
     """A row for each task, order and method, and the line of its protocol; of costs, a row for each method."""
+    if cost and (small or jobs != 1):
+        raise ValueError("costs are of few steps, timed one after the other: leave out --small and --jobs, or --cost")
     if cost:
         return costs(stream_tasks(data, small=True)[0], _costly(), say)
     seeds = seeds[:1] if small else seeds
@@ -101,7 +103,7 @@ def measure(
         (task.name, order, name, "guarded" if guard else "", _line(protocol, task, seeds))
         for task in _tasks(data, small)
         for order, protocol in task.protocols.items()
-        for name in ways(task.counts, True)
+        for name in ways(task.counts)
         if task.every or name in FEW
         for guard in (False, True)[: 2 if name in GUARDED else 1]
     ]
@@ -130,7 +132,7 @@ def _measured(data: Path, small: bool, seeds: Sequence[int], cell: Cell) -> Row:
         "why": "",
         "protocol": line,
     }
-    way = ways(task.counts, True)[method]
+    way = ways(task.counts)[method]
     try:
         found = [_wrong(task, *answered(task, way, flow(seed=seed), bool(guarded), seed)) for seed in seeds]
     except ValueError as error:  # what every room refuses with

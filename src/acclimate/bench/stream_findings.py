@@ -47,7 +47,7 @@ def _known(errors: Errors) -> list[tuple[str, bool]]:
         mixed, runs = errors["shuffled", "tent"], errors["correlated", "tent"]
         said = f"Tent is far worse where classes come in runs ({runs:.1f} against {mixed:.1f} where they are mixed)"
         found.append((said, runs >= mixed + FAR))
-    found += [each for order in ("correlated",) for each in _best(errors, order, "lame", 0.0, "is best in runs")]
+    found += _best(errors, "correlated", "lame", 0.0, "is best in runs")
     for order in dict.fromkeys(order for order, _ in errors):
         found += _best(errors, order, "adaptive", NEAR, f"is within a point of the best, {order}")
     return found
