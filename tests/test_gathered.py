@@ -35,19 +35,51 @@ def answers(model: Net, method: acc.Method, batches: list[Tensor], at: str) -> l
         return [live(x) for x in batches]
 
 
+def drawn(*moved: float) -> list[Tensor]:
+    """A thousand rows of each."""
+    draw = torch.Generator().manual_seed(1)
+    return [torch.randn(1000, 3, generator=draw) + by for by in moved]
+
+
+def expected(model: Net, x: Tensor, gathered: Tensor, weights: Tensor, n: float) -> Tensor:
+    """What is answered to x where the norm goes by these rows, each of this weight, and by n of the source."""
+    share = n / (n + float(weights.sum()))
+    mean, square = ((weights[:, None] * part).sum(0) / weights.sum() for part in (gathered, gathered.square()))
+    var = (1 - share) * (square - mean**2) + share * model.norm.running_var
+    return model.head((x - (1 - share) * mean) / (var + model.norm.eps).sqrt()).detach()
+
+
 @pytest.mark.parametrize("moved", [0.0, 3.0])
 def test_norms_are_by_all_rows_since_conditions_changed(moved: float) -> None:
-    draw = torch.Generator().manual_seed(1)
-    first, second = (torch.randn(1000, 3, generator=draw) for _ in "ab")
-    second = second + moved
+    """The first two batches tell that classes are mixed."""
+    first, second, third = drawn(0, 0, moved)
     model, n = net(), 8.0
-    given = answers(model, GatheredStatistics(prior=n, most=1e6), [first, second], "all")
-    for rows, answer in ((first, given[0]), (second if moved else torch.cat([first, second]), given[1])):
-        share, own = n / (n + len(rows)), rows.mean(0)
-        var = (1 - share) * (rows.square().mean(0) - own**2) + share * model.norm.running_var
-        seen = (first if rows is first else second) - (1 - share) * own
-        expected = model.head(seen / (var + model.norm.eps).sqrt())
-        torch.testing.assert_close(answer, expected.detach(), rtol=1e-4, atol=1e-5)
+    given = answers(model, GatheredStatistics(prior=n, most=1e6), [first, second, third], "all")
+    gathered = (first, torch.cat([first, second]), third if moved else torch.cat([first, second, third]))
+    for x, rows, answer in zip((first, second, third), gathered, given, strict=True):
+        torch.testing.assert_close(answer, expected(model, x, rows, torch.ones(len(rows)), n), rtol=1e-4, atol=1e-5)
+
+
+def test_where_classes_come_in_runs_little_is_forgotten() -> None:
+    """Each batch lies elsewhere than the one before, as conditions that changed would; mixed, the fifth would be alone."""
+    rows, model, n = drawn(0, 3, -3, 3, 30), net(), 8.0
+    method = GatheredStatistics(prior=n, most=1e6, kept=50)
+    first, second, *_, last = answers(model, method, rows, "all")
+    weights = torch.cat([torch.full((1000,), 0.05), torch.ones(1000)])
+    torch.testing.assert_close(first, expected(model, rows[0], rows[0], torch.ones(1000), n), rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(second, expected(model, rows[1], torch.cat(rows[:2]), weights, n), rtol=1e-4, atol=1e-5)
+    alone = expected(model, rows[-1], rows[-1], torch.ones(1000), n)
+    assert not torch.allclose(last, alone, atol=0.1)
+
+
+@pytest.mark.parametrize("width", [0.5, 1e9])
+def test_in_runs_a_row_is_normalised_by_its_own_moments_where_they_are_no_chance(width: float) -> None:
+    x = torch.cat([torch.randn(20, 3, 8, generator=torch.Generator().manual_seed(0)), torch.full((1, 3, 8), 9.0)])
+    x[-1, :, 0] += 1
+    norm = nn.BatchNorm1d(3).eval()
+    given = answers(nn.Sequential(norm), GatheredStatistics(width=width), [x, x], "all")  # type: ignore[arg-type]
+    far = given[0][-1].detach().mean()
+    assert far < 1 if width == 0.5 else far > 3
 
 
 def test_looking_gathers_nothing() -> None:

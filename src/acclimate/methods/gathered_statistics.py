@@ -9,9 +9,18 @@ was. With m, s of the batch, mu, sigma of what was gathered, and m', s' of the b
     d^2 = mean_c [ (m_c - mu_c)^2 + (s_c - sigma_c)^2 - noise_c ] / sigma_c^2,   noise: variance of the rows' means / rows, of both
 
 they have where d is more than a ``jump`` times what it usually is, and where it is more than that of the batch before: conditions
-drift. What comes in runs lies off as well, each time on another side, and soon it is usual. Nothing below ``least`` is a change.
+drift. Nothing below ``least`` is a change.
+
+Where classes come in runs, what enters the first norm moves with them, and to forget is to know few classes. Whether they do is
+asked of what enters the last norm: there two batches of mixed classes lie near one another, unless conditions change between them.
+With r^2 the mean of min(d_t^2, d_{t-1}^2), d_t from batch to batch there,
+
+    r > ``runs``:    no change is a drift; at a change n becomes min(n, ``kept``), not 0; and a row whose own moments are further
+                     from mu, var than ``width`` times chance is normalised by its own beyond that
+
 After Schneider, Rusak, Eck, Bringmann, Brendel, Bethge, "Improving robustness against common corruptions by covariate shift
-adaptation", 2020 (the source as n_0 rows); the gathering and the changes have no paper.
+adaptation", 2020 (the source as n_0 rows), and for single rows Gong, Jeong, Kim, Kim, Shin, Lee, "NOTE: Robust Continual Test-time
+Adaptation Against Temporal Correlation", 2022; the gathering, the changes and the runs have no paper.
 """
 
 from __future__ import annotations
@@ -25,18 +34,19 @@ from torch import Tensor
 from acclimate.engine import AdapterModule, MethodError, Order
 from acclimate.engine.glimpse import Glimpse
 from acclimate.engine.relay import handed
+from acclimate.methods.instance_statistics import corrected
 from acclimate.methods.statistics import Statistics, StatisticsModule
 from acclimate.sites import Site
 
 __all__ = ["GatheredStatistics"]
 
-_NEARER, _FORGOT = 0.75, 0.2
+_NEARER, _FORGOT, _FAR = 0.75, 0.2, 5.0
 """Of the distance to what was gathered, the batch before may lie at this share where conditions drift; what a batch brings to what
-is usual."""
+is usual; what it may bring at most, in times of what tells runs."""
 
 
 class GatheredStatistics(Statistics):
-    """``prior`` is n_0 in rows, ``most`` the rows after which older ones count less, ``least`` is in deviations.
+    """``prior`` is n_0 in rows, ``most`` the rows after which older ones count less, ``least`` and ``runs`` are in deviations.
 
     >>> GatheredStatistics().prior
     8.0
@@ -46,6 +56,9 @@ class GatheredStatistics(Statistics):
     most: float = 400.0
     jump: float = 2.5
     least: float = 0.15
+    runs: float = 0.08
+    kept: float = 50.0
+    width: float = 8.0
 
     relays: ClassVar[bool] = True
     expects: ClassVar[Order] = "any"
@@ -55,24 +68,29 @@ class GatheredStatistics(Statistics):
     }
 
     def __post_init__(self) -> None:
-        for name in ("prior", "most", "jump", "least"):
+        for name in ("prior", "most", "jump", "least", "runs", "kept", "width"):
             if not getattr(self, name) > 0:
                 raise MethodError(f"{name}={getattr(self, name)} cannot work: it must be above 0")
 
     def make(self, sites: Sequence[Site], look: Glimpse | None) -> list[AdapterModule]:
         modules = super().make(sites, look)
         for module in modules:
-            module.__dict__["first"] = modules[0]  # it belongs to its own site, and is no part of this one
+            module.__dict__["first"] = modules[0]  # they belong to their own sites, and are no part of this one
+            module.__dict__["final"] = modules[-1]
         return modules
 
     class Module(StatisticsModule):
         method: GatheredStatistics
         first: GatheredStatistics.Module
+        final: GatheredStatistics.Module
         square: Tensor
         rows: Tensor
         changed: Tensor
         last: Tensor
         usual: Tensor
+        moved: Tensor
+        restless: Tensor
+        steps: Tensor
 
         def build(self, site: Site) -> None:
             super().build(site)
@@ -82,6 +100,10 @@ class GatheredStatistics(Statistics):
             self.register_buffer("changed", torch.ones(()))
             self.register_buffer("last", torch.stack([self.centre, self.deviation]))  # of the batch before
             self.register_buffer("usual", torch.zeros(()))  # square of the distance
+            far = torch.full_like(self.usual, (_FAR * self.method.runs) ** 2)  # in runs, until two batches have told
+            self.register_buffer("moved", far.clone())  # square of the distance from batch to batch
+            self.register_buffer("restless", far.clone())  # r^2
+            self.register_buffer("steps", torch.zeros(()))
 
         def input(self, x: Tensor) -> Tensor:
             told = handed(self).setdefault("changed", {})
@@ -95,8 +117,14 @@ class GatheredStatistics(Statistics):
             mean, square, rows = self._gathered(x, told[0])
             share = self.method.prior / (self.method.prior + rows)
             var = (1 - share) * (square - mean**2).clamp_min(0) + share * (self.deviation**2 - self.eps)
-            factor = self.deviation * (var + self.eps).rsqrt()
-            return self.scaled(x, factor, self.centre - ((1 - share) * mean + share * self.centre) * factor)
+            mean = (1 - share) * mean + share * self.centre
+            if x[:1, :1].numel() < 2 or not self._in_runs():
+                factor = self.deviation * (var + self.eps).rsqrt()
+                return self.scaled(x, factor, self.centre - mean * factor)
+            shape = (1, -1, *[1] * (x.dim() - 2))
+            mean, var = corrected(x, mean.view(shape), var.view(shape), self.eps, self.method.width)
+            factor = self.deviation.view(shape) * (var + self.eps).rsqrt()
+            return x * factor + (self.centre.view(shape) - mean * factor)
 
         def observe(self, x: Tensor, y: Tensor, feedback: Tensor | None = None) -> None:
             if feedback is not None:
@@ -106,14 +134,28 @@ class GatheredStatistics(Statistics):
                 if self.rows > 0 and len(x) > 1:
                     lies = torch.minimum(self._distance(x)[0].clamp_min(0), self._bound())
                     self.usual.lerp_(lies, _FORGOT)
-                self.last.copy_(_moments(x))
             gathered = self._gathered(x, self.first.changed)
+            if self is self.final and self.rows > 0 and len(x) > 1:
+                self._rests(self._distance(x)[1].clamp_min(0))
             for buffer, value in zip((self.mean, self.square, self.rows), gathered, strict=True):
                 buffer.copy_(value)
+            if self in (self.first, self.final):
+                self.last.copy_(_moments(x))
+
+        def _rests(self, moved: Tensor) -> None:
+            """Take in how far a batch is from the one before it: once is a change of conditions, twice may be of classes."""
+            twice = torch.minimum(moved, self.moved).clamp_max((_FAR * self.method.runs) ** 2)
+            self.steps.add_(1)
+            self.restless.lerp_(twice, (1 / self.steps).clamp_min(_FORGOT))
+            self.moved.copy_(moved)
+
+        def _in_runs(self) -> bool:
+            return bool(self.final.restless > self.method.runs**2)
 
         def _gathered(self, x: Tensor, changed: Tensor) -> tuple[Tensor, Tensor, Tensor]:
             """Means of x and of its square, and over how many rows, once these have come."""
-            before = self.rows * (1 - changed)
+            kept = self.rows.clamp_max(self.method.kept) if self._in_runs() else torch.zeros_like(self.rows)
+            before = torch.where(changed > 0, kept, self.rows)
             share = len(x) / (before + len(x))
             mean, square = (part.to(self.mean) for part in _means(x))
             rows = (before + len(x)).clamp_max(self.method.most)
@@ -124,8 +166,10 @@ class GatheredStatistics(Statistics):
             if len(x) < 2:
                 return (self.rows == 0).to(self.rows)
             lies, before = self._distance(x)
-            drifts = (lies > self.method.least**2) & (before < _NEARER**2 * lies)
-            return ((self.rows == 0) | (lies > self._bound()) | drifts).to(self.rows)
+            elsewhere = lies > self._bound()
+            if not self._in_runs():
+                elsewhere = elsewhere | ((lies > self.method.least**2) & (before < _NEARER**2 * lies))
+            return ((self.rows == 0) | elsewhere).to(self.rows)
 
         def _bound(self) -> Tensor:
             """The square of the distance at which conditions have changed."""

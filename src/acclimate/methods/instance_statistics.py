@@ -19,7 +19,7 @@ from acclimate.engine import positive
 from acclimate.methods.followed import FollowedStatistics
 from acclimate.methods.moments import moments
 
-__all__ = ["InstanceStatistics"]
+__all__ = ["InstanceStatistics", "corrected"]
 
 
 class InstanceStatistics(FollowedStatistics):
@@ -47,15 +47,22 @@ class InstanceStatistics(FollowedStatistics):
             places = x[0, 0].numel() if len(x) else 0
             if places < 2:
                 return super().input(x)
-            width, shape = self.method.width, (1, -1, *[1] * (x.dim() - 2))
-            mean, spread = self.mean.view(shape), (self.var + self.eps).view(shape)
-            own_mean, own_var = moments(x, range(2, x.dim()))
-            own_var = own_var * (places / (places - 1))
-            mean = mean + _shrunk(own_mean - mean, width * (spread / places).sqrt())
-            var = spread - self.eps
-            var = (var + _shrunk(own_var - var, width * spread * (2 / (places - 1)) ** 0.5)).clamp_min(0)
+            shape = (1, -1, *[1] * (x.dim() - 2))
+            mean, var = corrected(x, self.mean.view(shape), self.var.view(shape), self.eps, self.method.width)
             normal = (x - mean) * (var + self.eps).rsqrt()
             return normal * self.deviation.view(shape) + self.centre.view(shape)
+
+
+def corrected(x: Tensor, mean: Tensor, var: Tensor, eps: float, width: float) -> tuple[Tensor, Tensor]:
+    """Means and variances for each row of x (rows, channels, ...), of at least two places: these, (1, channels, 1...), or its own
+    where they are further from them than ``width`` times what chance does."""
+    places = x[0, 0].numel()
+    spread = var + eps
+    own_mean, own_var = moments(x, range(2, x.dim()))
+    own_var = own_var * (places / (places - 1))
+    mean = mean + _shrunk(own_mean - mean, width * (spread / places).sqrt())
+    var = var + _shrunk(own_var - var, width * spread * (2 / (places - 1)) ** 0.5)
+    return mean, var.clamp_min(0)
 
 
 def _shrunk(value: Tensor, by: Tensor) -> Tensor:
