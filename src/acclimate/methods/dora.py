@@ -60,7 +60,7 @@ class DoRA(LoRA):
             """The norms of the rows of V without V, from ||W||^2 + 2 W A^T B^T + B A A^T B^T."""
             down, up = self.product()
             V = W.to(up.dtype)
-            added = (up * (V @ (2 * down.mT) + up @ (down @ down.mT))).sum(-1, keepdim=True)
+            added = (up * ((2 * down @ V.mT).mT + up @ (down @ down.mT))).sum(-1, keepdim=True)
             return (norms(V, -1).square() + added).clamp_min(1e-24).sqrt()
 
 

@@ -12,11 +12,11 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from acclimate.engine import AdapterModule, Method, MethodError, Order
+from acclimate.methods.moments import moments
 from acclimate.sites import Kind, Site
 
 __all__ = ["BatchStatistics", "RunningStatistics", "Statistics"]
@@ -81,8 +81,7 @@ class BatchStatistics(Statistics):
             blend = self.method.blend
             if blend == 1:
                 return F.batch_norm(x, None, None, self.deviation, self.centre, True, 0.0, self.eps)
-            axes = [axis for axis in range(x.dim()) if axis != 1]
-            var, mean = torch.var_mean(x, axes, correction=0)
+            mean, var = (part.flatten() for part in moments(x, [axis for axis in range(x.dim()) if axis != 1]))
             mean = (1 - blend) * self.centre + blend * mean
             var = (1 - blend) * (self.deviation**2 - self.eps) + blend * var
             factor = self.deviation * (var + self.eps).rsqrt()
