@@ -22,7 +22,7 @@ from acclimate.engine.files import opened, sites_of
 from acclimate.engine.glimpse import Glimpse
 from acclimate.engine.placing import build, seat
 from acclimate.engine.registry import Entry, Part, state
-from acclimate.sites import Kind, Site
+from acclimate.sites import Kind, Measured, Site
 
 __all__ = ["compose", "take"]
 
@@ -105,7 +105,7 @@ def _leaf(model: nn.Module, child: Any, learning: set[str], data: Any) -> tuple[
     return Leaf(own, _as_value(parts), own in learning), tensors
 
 
-def _as_value(parts: list[Part]) -> tuple[tuple[Method, tuple[str, ...], tuple[tuple[str, int], ...]], ...]:
+def _as_value(parts: list[Part]) -> tuple[tuple[Method, tuple[str, ...], tuple[tuple[str, Measured], ...]], ...]:
     return tuple((part.method, part.keys, tuple(part.widths.items())) for part in parts)
 
 

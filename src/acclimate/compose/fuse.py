@@ -66,9 +66,9 @@ class Fuse(Composition, init=False):
             """With the channels behind."""
             if "among" in self.faces:
                 return y.transpose(1, 2).flatten(2)
-            return y.movedim(-1 if self.layout.channel is None else self.layout.channel, -1)
+            return y.movedim(self.layout.axis(y), -1)
 
         def _back(self, change: Tensor, y: Tensor) -> Tensor:
             if "among" in self.faces:
                 return change.reshape(*change.shape[:2], y.shape[1], y.shape[3]).transpose(1, 2)
-            return change.movedim(-1, -1 if self.layout.channel is None else self.layout.channel)
+            return change.movedim(-1, self.layout.axis(y))

@@ -19,7 +19,7 @@ from torch import Tensor
 from acclimate.compose.node import Node, Steps
 from acclimate.engine import AdapterModule, Method, MethodError
 from acclimate.engine.glimpse import Glimpse
-from acclimate.sites import Kind, Site
+from acclimate.sites import Kind, Measured, Site
 
 __all__ = ["Composition", "Leaf", "compositions"]
 
@@ -32,7 +32,7 @@ class Leaf:
     ``fresh``: it has no values yet."""
 
     name: str
-    parts: tuple[tuple[Method, tuple[str, ...], tuple[tuple[str, int], ...]], ...]
+    parts: tuple[tuple[Method, tuple[str, ...], tuple[tuple[str, Measured], ...]], ...]
     learns: bool = False
     fresh: bool = dataclasses.field(default=False, compare=False)
 
@@ -186,15 +186,16 @@ def _child(described: Any, depth: int) -> Any:
     return Leaf(str(described["leaf"]), tuple(_part(part) for part in parts), described.get("learns") is True)
 
 
-def _part(part: Any) -> tuple[Method, tuple[str, ...], tuple[tuple[str, int], ...]]:
+def _part(part: Any) -> tuple[Method, tuple[str, ...], tuple[tuple[str, Measured], ...]]:
     sites = part.get("sites") if isinstance(part, dict) else None
     widths = part.get("widths", {}) if isinstance(part, dict) else None
     if not isinstance(sites, list) or not all(isinstance(key, str) for key in sites) or not isinstance(widths, dict):
         raise MethodError("a method in a tree does not say at which sites it sits")
-    if not all(isinstance(width, int) and width > 0 for width in widths.values()):
+    measured = {key: Measured.read(width) for key, width in widths.items()}
+    if None in measured.values():
         raise MethodError("a method in a tree gives its sites widths that are none")
     method = Method.from_description({k: v for k, v in part.items() if k not in ("sites", "widths")})
-    return method, tuple(sites), tuple(widths.items())
+    return method, tuple(sites), tuple((key, each) for key, each in measured.items() if each)
 
 
 def compositions() -> dict[str, type[Composition]]:

@@ -13,11 +13,11 @@ from torch import Tensor, nn
 
 from acclimate.engine.context import selecting
 from acclimate.engine.glimpse import Glimpse
+from acclimate.engine.measure import measured
 from acclimate.engine.method import AdapterModule, Method
 from acclimate.engine.patch import dress
 from acclimate.engine.placing import build, forget, hang, make_attached, make_resident, place, registry_for
 from acclimate.engine.registry import Entry, Part, Rounding, registry_of
-from acclimate.engine.unchanged import unchanged
 from acclimate.sites import At, Site, select
 
 if TYPE_CHECKING:
@@ -233,14 +233,11 @@ def choose(model: nn.Module, method: Methods, at: At | None, data: Any) -> tuple
     chosen: list[list[Site]] = []
     for each, where in wanted.items():
         found = select(model, each.at if where is None else where, each.kind, each.fits, repr(each))
-        for site in found:
+        shown = measured(model, found, data)
+        parts.append(Part(each, tuple(site.key for site in found), shown))
+        chosen.append([site.seen(shown[site.key]) if site.key in shown else site for site in found])
+        for site in chosen[-1]:
             each.check_site(site)
-        measured = _measured(model, found, data)
-        seen = {
-            s.key: s.channels for s, plain in zip(measured, found, strict=True) if s.channels and not plain.channels
-        }
-        parts.append(Part(each, tuple(site.key for site in found), seen))
-        chosen.append(measured)
     return parts, chosen
 
 
@@ -278,33 +275,6 @@ def enter(model: nn.Module, entry: Entry, chosen: list[list[Site]]) -> Adapter:
 def taken(model: nn.Module, name: str) -> None:
     if name in adapters(model):
         raise ValueError(f"the model already has an adapter {name!r}: detach it or give another name")
-
-
-def _measured(model: nn.Module, found: list[Site], data: Any) -> list[Site]:
-    """Sites whose width only a forward pass shows get it from one, when there is data to run."""
-    if data is None or all(site.kind != "call" or site.channels is not None for site in found):
-        return found
-    import dataclasses
-
-    from acclimate.engine.batch import run_batch
-
-    seen: dict[int, int] = {}
-
-    def look(module: nn.Module, args: Any, y: Any) -> None:
-        first = y[0] if isinstance(y, tuple) else next(iter(y.values())) if isinstance(y, dict) else y
-        seen[id(module)] = first.shape[-1] if first.dim() != 4 else first.shape[1]
-
-    handles = [site.module.register_forward_hook(look) for site in found]
-    try:
-        with torch.no_grad(), unchanged(model), only(model):
-            run_batch(model, data)
-    finally:
-        for handle in handles:
-            handle.remove()
-    return [
-        dataclasses.replace(site, channels=seen.get(id(site.module))) if site.channels is None else site
-        for site in found
-    ]
 
 
 def detach(model: nn.Module, name: str) -> None:

@@ -7,7 +7,6 @@ is believed, the tensors against their digest, and nothing is ever unpickled.
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import hashlib
 import json
 import os
@@ -27,7 +26,7 @@ from acclimate.engine.method import Method
 from acclimate.engine.placing import seat
 from acclimate.engine.references import filled, referred
 from acclimate.engine.registry import Part
-from acclimate.sites import Site, find
+from acclimate.sites import Measured, Site, find
 
 __all__ = ["FileError", "describe", "load", "save", "write"]
 
@@ -147,7 +146,7 @@ def _part(part: Any) -> bool:
     if not isinstance(part, dict) or not isinstance(part["sites"], list):
         return False
     widths = part.get("widths", {})
-    wide = isinstance(widths, dict) and all(isinstance(width, int) and width > 0 for width in widths.values())
+    wide = isinstance(widths, dict) and all(Measured.read(width) for width in widths.values())
     return wide and isinstance(part["method"], str) and all(isinstance(site, str) for site in part["sites"])
 
 
@@ -184,7 +183,7 @@ def opened(
             Part(
                 Method.from_description({k: v for k, v in part.items() if k not in ("sites", "widths")}),
                 tuple(part["sites"]),
-                dict(part.get("widths", {})),
+                {key: measured for key, each in part.get("widths", {}).items() if (measured := Measured.read(each))},
             )
             for part in described["parts"]
         ]
@@ -227,4 +226,4 @@ def sites_of(
             f"nor are {len(missing) - 1} more of its {len(wanted)} sites"
         )
     widths = {key: width for part in parts for key, width in part.widths.items()}
-    return {k: dataclasses.replace(sites[k], channels=widths[k]) if k in widths else sites[k] for k in wanted}
+    return {k: sites[k].seen(widths[k]) if k in widths else sites[k] for k in wanted}

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from acclimate.engine.method import AdapterModule, Method
 from acclimate.engine.resident import Slab, hold
+from acclimate.sites import Measured
 
 __all__ = ["REGISTRY", "Entry", "Part", "Registry", "registry_of"]
 
@@ -24,7 +25,7 @@ class Part:
 
     method: Method
     keys: tuple[str, ...]
-    widths: dict[str, int] = field(default_factory=dict)  # of calls whose width only a forward pass showed
+    widths: dict[str, Measured] = field(default_factory=dict)  # of calls whose width only a forward pass showed
 
 
 @dataclass

@@ -22,7 +22,7 @@ __all__ = ["AdapterBias"]
 
 
 class AdapterBias(Method):
-    """A token-dependent shift of a module's output along its last axis: 2 d + 1 parameters.
+    """A token-dependent shift of a module's output along its channels: 2 d + 1 parameters.
 
     >>> AdapterBias()
     AdapterBias()
@@ -32,7 +32,7 @@ class AdapterBias(Method):
     at: ClassVar[str] = "mlp"
 
     def fits(self, site: Site) -> bool:
-        return site.channels is not None and site.layout.channel == -1
+        return site.channels is not None
 
     class Module(AdapterModule):
         method: AdapterBias
@@ -44,4 +44,6 @@ class AdapterBias(Method):
             self.shift = zeros((width,), site)
 
         def output(self, x: Tensor, y: Tensor) -> Tensor:
-            return y + linear(y, self.ask, self.offset) * self.shift.to(y.dtype)
+            axis = self.layout.axis(y)
+            asked = linear(y.movedim(axis, -1), self.ask, self.offset) * self.shift.to(y.dtype)
+            return y + asked.movedim(-1, axis)

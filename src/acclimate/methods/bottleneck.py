@@ -93,7 +93,7 @@ class Bottleneck(Method):
 
         def branch(self, z: Tensor) -> Tensor:
             """What is added, (scale) U f(D z + c) + e."""
-            axis = self.layout.channel if self.layout.channel is not None else -1
+            axis = self.layout.axis(z)
             return self.method.scale * self.change(z.movedim(axis, -1)).movedim(-1, axis)
 
 

@@ -76,6 +76,6 @@ class DomainAttention(Method):
             return logits
 
         def output(self, x: Tensor, y: Tensor) -> Tensor:
-            axis = self.layout.channel if self.layout.channel is not None else -1
+            axis = self.layout.axis(y)
             attention = 1 + certainty(self.tell(y.movedim(axis, -1)))
             return y * attention.unsqueeze(-1).movedim(-1, axis).to(y.dtype)

@@ -110,5 +110,5 @@ class Invertible(Method):
         def output(self, x: Tensor, y: Tensor) -> Tensor:
             if self.undoes:
                 return y
-            axis = self.layout.channel if self.layout.channel is not None else -1
+            axis = self.layout.axis(y)
             return self.mapped(y.movedim(axis, -1)).movedim(-1, axis).to(y.dtype)

@@ -92,7 +92,7 @@ class FRoD(Method):
             return W + self.left @ (middle @ self.basis.mT)
 
         def output(self, x: Tensor, y: Tensor) -> Tensor:
-            (rows, columns), axis = self.spots, self.layout.channel if self.layout.channel is not None else -1
+            (rows, columns), axis = self.spots, self.layout.axis(y)
             z = self.layout.project(x, self.basis.mT).movedim(axis, -1)  # (..., in)
             turned = (z.index_select(-1, columns) * self.values).to(z.dtype)
             moved = (z * (self.lengths - self.lengths0)).to(z.dtype).index_add(-1, rows, turned)

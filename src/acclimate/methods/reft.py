@@ -65,7 +65,7 @@ class ReFT(Method):
             return torch.linalg.solve_triangular(factor, self.directions, upper=False)
 
         def output(self, x: Tensor, y: Tensor) -> Tensor:
-            axis = self.layout.channel if self.layout.channel is not None else -1
+            axis = self.layout.axis(y)
             h, R = y.movedim(axis, -1), self.rows()
             inner = linear(h, self.map, self.shift)
             inner = inner if self.method.keeps else inner - linear(h, R)

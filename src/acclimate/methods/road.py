@@ -73,5 +73,5 @@ class RoAd(Method):
             return None if b is None else self.turned(b)
 
         def output(self, x: Tensor, y: Tensor) -> Tensor:
-            axis = self.layout.channel if self.layout.channel is not None else -1
+            axis = self.layout.axis(y)
             return self.turned(y.movedim(axis, -1)).movedim(-1, axis).contiguous().to(y.dtype)

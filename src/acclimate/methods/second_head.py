@@ -19,7 +19,6 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from acclimate.engine import AdapterModule, Method, MethodError, normal, positive, zeros
-from acclimate.methods.head import pool
 from acclimate.sites import Kind, Site, linear
 
 __all__ = ["SecondHead"]
@@ -62,8 +61,13 @@ class SecondHead(Method):
             self.answer = nn.Identity()  # a place to listen at: what the head says
 
         def output(self, x: Tensor, y: Tensor) -> Tensor:
-            h = pool(x if self.enters else y)
+            h = pooled(x, -1) if self.enters else pooled(y, self.layout.axis(y))
             if self.method.width:
                 h = F.relu(linear(h, self.hidden, self.threshold))
             self.answer(linear(h, self.matrix, self.offset))
             return y
+
+
+def pooled(h: Tensor, axis: int) -> Tensor:
+    """One vector a row: the mean over all but the channels."""
+    return h if h.dim() < 3 else h.movedim(axis, -1).flatten(1, -2).mean(1)

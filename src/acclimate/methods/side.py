@@ -72,7 +72,7 @@ class SideModule(AdapterModule):
         return rungs[-1]
 
     def output(self, x: Tensor, y: Tensor) -> Tensor:
-        axis = self.layout.channel if self.layout.channel is not None else -1
+        axis = self.layout.axis(y)
         more = self.passed(linear(y.detach().movedim(axis, -1), self.down))
         return y if more is None else y + more.movedim(-1, axis).to(y.dtype)
 

@@ -11,7 +11,7 @@ from acclimate.sites.held import HeldError, multiplies_bits, numbers, quantised,
 from acclimate.sites.layout import Layout, linear
 from acclimate.sites.roles import ROLES, roles_of
 from acclimate.sites.select import At, select
-from acclimate.sites.site import HOST, Kind, Reader, Site, SiteError, present, raw
+from acclimate.sites.site import HOST, Kind, Measured, Reader, Site, SiteError, present, raw
 
 __all__ = [
     "HOST",
@@ -20,6 +20,7 @@ __all__ = [
     "HeldError",
     "Kind",
     "Layout",
+    "Measured",
     "Reader",
     "Site",
     "SiteError",

@@ -157,13 +157,20 @@ def _call(
     value = raw(module, "weight")
     layout = layout_of(module, "weight", () if value is None else shape_of(value))
     role = roles.get((id(module), ""))
-    channels = _channels(module) or (hidden if role in ("block", "attention", "mlp") or not path else None)
+    own = _channels(module)
+    channels = own or (hidden if role in ("block", "attention", "mlp") or not path else None)
     if isinstance(module, nn.PReLU):
         layout = Layout(layout.shape, 1)
     elif layout.channel is None and not layout.trailing:
-        layout = Layout(layout.shape, -1)
+        layout = Layout(layout.shape, _axis_within(module) if own else -1)
     called = parent is None or (parent[0].__name__, parent[1]) not in _NEVER_CALLED
     return Site(f"{path}()", "call", (Reader(path, module, ""),), layout, role, callable=called, channels=channels)
+
+
+def _axis_within(module: nn.Module) -> int:
+    """Where the last layer in a block has its channels; the last axis where none says."""
+    axes = (layout_of(each, "weight", ()).channel for each in reversed(list(module.modules())[1:]))
+    return next((axis for axis in axes if axis is not None), -1)
 
 
 def _channels(module: nn.Module) -> int | None:

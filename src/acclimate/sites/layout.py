@@ -68,15 +68,24 @@ class Layout:
         """The inverse of `matrix`."""
         return matrix.reshape(self.shape)
 
+    def axis(self, y: Tensor) -> int:
+        """The axis of the output ``y`` along which its channels lie: the last where nothing else is known, or where
+        what was pooled away has left no other.
+
+        >>> Layout((), -3).axis(torch.ones(2, 8, 5, 5)), Layout((), -3).axis(torch.ones(2, 8)), Layout(()).axis(torch.ones(2, 8))
+        (-3, -1, -1)
+        """
+        channel = -1 if self.channel is None else self.channel
+        return channel if -y.dim() <= channel < y.dim() else -1
+
     def channels(self, vector: Tensor, y: Tensor) -> Tensor:
         """A vector over the output channels, (out,) or (rows, out), shaped to broadcast against the output ``y``."""
         lead = vector.shape[:-1]
         if self.trailing:
             tail = self.trailing
         else:
-            assert self.channel is not None
-            after = -self.channel - 1 if self.channel < 0 else y.dim() - self.channel - 1
-            tail = (vector.shape[-1],) + (1,) * after
+            after = -1 - self.axis(y)
+            tail = (vector.shape[-1],) + (1,) * (after % y.dim())
         return vector.reshape(*lead, *(1,) * (y.dim() - len(lead) - len(tail)), *tail)
 
     def project(self, x: Tensor, down: Tensor) -> Tensor:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
-from typing import Literal
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from acclimate.sites.held import numbers, quantised
 from acclimate.sites.layout import Layout
 
-__all__ = ["HOST", "Kind", "Reader", "Site", "SiteError", "present", "raw"]
+__all__ = ["HOST", "Kind", "Measured", "Reader", "Site", "SiteError", "present", "raw"]
 
 HOST = "_acclimate"
 """The name under which a module keeps what adapts it."""
@@ -34,6 +34,25 @@ class Reader:
     module: nn.Module = field(repr=False, compare=False)
     attribute: str
     bias: str | None = None
+
+
+class Measured(NamedTuple):
+    """What only a forward pass shows of a call: how many channels its output has, and along which axis."""
+
+    channels: int
+    axis: int
+
+    @classmethod
+    def read(cls, value: Any) -> Measured | None:
+        """From a file, where a number alone is of the last axis; None where it is no such thing.
+
+        >>> Measured.read([16, 1]), Measured.read(16), Measured.read("16")
+        (Measured(channels=16, axis=1), Measured(channels=16, axis=-1), None)
+        """
+        pair = [value, -1] if isinstance(value, int) else value
+        if not isinstance(pair, list | tuple) or len(pair) != 2 or not all(type(number) is int for number in pair):
+            return None
+        return cls(*pair) if pair[0] > 0 and abs(pair[1]) < 8 else None
 
 
 @dataclass(frozen=True)
@@ -59,6 +78,19 @@ class Site:
     def path(self) -> str:
         """The module's path; empty for the model itself."""
         return self.readers[0].path
+
+    @property
+    def measured(self) -> Measured | None:
+        """Channels and axis as a forward pass would show them, where they are known."""
+        return (
+            None
+            if self.channels is None
+            else Measured(self.channels, -1 if self.layout.channel is None else self.layout.channel)
+        )
+
+    def seen(self, measured: Measured) -> Site:
+        """The same place, of which a forward pass has shown this."""
+        return replace(self, channels=measured.channels, layout=Layout(self.layout.shape, measured.axis))
 
     @property
     def biased(self) -> bool:

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from acclimate.engine import Adapter, Method
 from acclimate.engine import placing as engine
 from acclimate.engine.registry import Part
+from acclimate.sites import Measured
 from acclimate.store.piece import Piece
 from acclimate.store.refusal import StoreError
 
@@ -38,7 +39,7 @@ def seat(model: nn.Module, name: str, pieces: list[Piece], error: type[StoreErro
     return Adapter(model, name)
 
 
-def _widths(pieces: list[Piece]) -> dict[str, int]:
+def _widths(pieces: list[Piece]) -> dict[str, Measured]:
     """The channels of what puts modules together, which its type does not show."""
     calls = [piece.site for piece in pieces if piece.site.kind == "call" and not piece.site.leaf]
-    return {site.key: site.channels for site in calls if site.channels}
+    return {site.key: site.measured for site in calls if site.measured}

@@ -13,7 +13,7 @@ from acclimate.engine.files import sites_of
 from acclimate.engine.placing import seat
 from acclimate.engine.registry import Part
 from acclimate.methods import Full, LoRA
-from acclimate.sites import Site
+from acclimate.sites import Measured, Site
 
 __all__ = ["Combined", "Parameters", "plain"]
 
@@ -39,7 +39,7 @@ def plain(
     updates: Mapping[str, Update],
     cut: Callable[[Update], Update] | None = None,
     others: Parameters | None = None,
-    widths: Mapping[str, int] | None = None,
+    widths: Mapping[str, Measured] | None = None,
 ) -> Combined:
     """Make the adapter, resident and enabled; ``others`` are parameters of methods that are no update of a weight."""
     errors: dict[str, float] = {}
