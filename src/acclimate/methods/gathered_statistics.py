@@ -9,7 +9,7 @@ was. With m, s of the batch, mu, sigma of what was gathered, and m', s' of the b
     d^2 = mean_c [ (m_c - mu_c)^2 + (s_c - sigma_c)^2 - noise_c ] / sigma_c^2,   noise: variance of the rows' means / rows, of both
 
 they have where d is more than a ``jump`` times what it usually is, and where it is more than that of the batch before: conditions
-drift. Nothing below ``least`` is a change.
+drift. Nothing below ``least`` is a change, and a distance is usual where two batches in a row lay as far off.
 
 Where classes come in runs, what enters the first norm moves with them, and to forget is to know few classes. Whether they do is
 asked of what enters the last norm: there two batches of mixed classes lie near one another, unless conditions change between them.
@@ -88,6 +88,7 @@ class GatheredStatistics(Statistics):
         changed: Tensor
         last: Tensor
         usual: Tensor
+        lay: Tensor
         moved: Tensor
         restless: Tensor
         steps: Tensor
@@ -100,6 +101,7 @@ class GatheredStatistics(Statistics):
             self.register_buffer("changed", torch.ones(()))
             self.register_buffer("last", torch.stack([self.centre, self.deviation]))  # of the batch before
             self.register_buffer("usual", torch.zeros(()))  # square of the distance
+            self.register_buffer("lay", torch.zeros(()))  # the last of it
             far = torch.full_like(self.usual, (_FAR * self.method.runs) ** 2)  # in runs, until two batches have told
             self.register_buffer("moved", far.clone())  # square of the distance from batch to batch
             self.register_buffer("restless", far.clone())  # r^2
@@ -132,8 +134,10 @@ class GatheredStatistics(Statistics):
             if self.turn == 0:
                 self.changed.copy_(self._changes(x))
                 if self.rows > 0 and len(x) > 1:
-                    lies = torch.minimum(self._distance(x)[0].clamp_min(0), self._bound())
-                    self.usual.lerp_(lies, _FORGOT)
+                    lies = self._distance(x)[0].clamp_min(0)
+                    usual = lies if self._in_runs() else torch.minimum(lies, self.lay)  # twice, as in `_rests`
+                    self.usual.lerp_(torch.minimum(usual, self._bound()), _FORGOT)
+                    self.lay.copy_(lies)
             gathered = self._gathered(x, self.first.changed)
             if self is self.final and self.rows > 0 and len(x) > 1:
                 self._rests(self._distance(x)[1].clamp_min(0))
